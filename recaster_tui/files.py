@@ -1,0 +1,61 @@
+"""Writing files so that a crash at any instant leaves the old or the new content, never a mix."""
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make a rename or a new name inside *folder* survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Replace *path* by *data* in one step: temporary beside it, fsync, rename.
+
+    *durable* = False skips the fsyncs, for files that may be lost (previews), not torn.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(raw)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        # mkstemp makes 0600; a shared workspace expects the usual mode.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        fsync_dir(path.parent)
+
+
+def write_toml(path: Path, table: dict[str, Any], *, durable: bool = True) -> None:
+    """Write *table* as TOML, atomically."""
+    write_atomic(path, tomli_w.dumps(table), durable=durable)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ``OSError`` or ``tomllib.TOMLDecodeError``."""
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+def _umask() -> int:
+    # There is no way to read it without setting it; the process is single-threaded about it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

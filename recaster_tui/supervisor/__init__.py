@@ -1,0 +1,1 @@
+"""Room: see DESIGN section 2."""
