@@ -19,7 +19,7 @@ LOSS_DTYPE = np.dtype([("iteration", "<u8"), ("src", "<f4"), ("dst", "<f4"), ("m
 
 def loss_rows(first: int, losses: Sequence[Sequence[float]], ms: float) -> np.ndarray:
     """Rows for consecutive iterations starting at *first*."""
-    rows = np.full(len(losses), np.nan, LOSS_DTYPE)
+    rows = np.zeros(len(losses), LOSS_DTYPE)
     rows["iteration"] = np.arange(first, first + len(losses))
     rows["ms"] = ms
     for i, row in enumerate(losses):
