@@ -1,0 +1,131 @@
+"""Configs: TOML files with a model class and its options (``configs/*.toml``)."""
+
+import json
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recaster_tui.errors import BadInputError
+from recaster_tui.options.common import TrainingOptions
+from recaster_tui.options.model_class import ModelClass
+from recaster_tui.options.models import class_of
+from recaster_tui.options.spec import OptionSpec, OptionValue, show
+from recaster_tui.options.validation import OptionsError, defaults, specs, validate
+
+_TEXTS = ("title", "hardware", "description")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A named starting point.
+
+    Attributes:
+        model: model class.
+        name: short name: the file's stem.
+        options: every option, checked.
+        title: name for people.
+        hardware: what machine it suits.
+        description: what it is good for.
+    """
+
+    model: ModelClass
+    name: str
+    options: TrainingOptions
+    title: str = ""
+    hardware: str = ""
+    description: str = ""
+
+
+def load_config(path: Path) -> Config:
+    """Read a config.
+
+    Raises:
+        OptionsError: an option is unknown or wrong.
+        BadInputError: the file is missing, not TOML, or not a config.
+    """
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError as error:
+        raise BadInputError(f"no config file {path}", where=path) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInputError(f"cannot read the config: {error}", where=path) from error
+    return config_from_table(table, path.stem, where=path)
+
+
+def config_from_table(
+    table: Mapping[str, object], name: str, *, where: Path | str | None = None
+) -> Config:
+    """Make a config of a parsed TOML table. Raises as :func:`load_config`."""
+    known = ", ".join(model.value for model in ModelClass)
+    try:
+        model = ModelClass(str(table["model"]).strip().lower())
+    except KeyError as error:
+        raise BadInputError(
+            "the config does not say which model it is for",
+            where=where,
+            hint=f'add a line such as model = "saehd" (one of {known})',
+        ) from error
+    except ValueError as error:
+        raise BadInputError(
+            f'model = "{table["model"]}" is not a model class: one of {known}', where=where
+        ) from error
+    options = table.get("options", {})
+    if not isinstance(options, Mapping):
+        raise BadInputError("[options] must be a table of options", where=where)
+    stray = [key for key in table if key not in ("model", "options", *_TEXTS)]
+    if stray:
+        raise OptionsError(
+            {key: f'"{key}" is not known at the top of a config' for key in stray},
+            where=where,
+            hint="options belong below [options]",
+        )
+    for key in _TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise BadInputError(f"{key} must be text", where=where)
+    texts = {key: str(table.get(key, "")) for key in _TEXTS}
+    return Config(model, name, validate(model, options, where=where), **texts)
+
+
+def dump_config(config: Config | TrainingOptions, *, only_changed: bool = False) -> str:
+    """Write a config as TOML in which each option is explained by a comment.
+
+    Args:
+        config: a config, or just options.
+        only_changed: leave out the options that have their default.
+    """
+    if isinstance(config, TrainingOptions):
+        config = Config(class_of(config), "", config)
+    lines = [f"{key} = {_toml(getattr(config, key))}" for key in _TEXTS if getattr(config, key)]
+    lines += [f"model = {_toml(config.model.value)}", "", "[options]"]
+    usual = defaults(config.model)
+    group = ""
+    for spec in specs(config.model):
+        value = getattr(config.options, spec.key)
+        if only_changed and value == getattr(usual, spec.key):
+            continue
+        if spec.group != group:
+            group = spec.group
+            lines += ["", f"# ---- {group} " + "-" * (70 - len(group))]
+        lines += ["", *_comment(spec), f"{spec.key} = {_toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(spec: OptionSpec) -> list[str]:
+    facts = f"{spec.range_text}; default {show(spec.default)}"
+    if spec.shown_when:
+        facts += f"; matters when {spec.shown_when.describe()}"
+    if spec.locked:
+        facts += "; fixed once the model exists"
+    return [f"# {line}" for text in (spec.help, facts) for line in textwrap.wrap(text, 96)]
+
+
+def _toml(value: OptionValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which only TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
