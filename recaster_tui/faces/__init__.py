@@ -1,1 +1,1 @@
-"""Room: see DESIGN section 2."""
+"""Aligned faces and sets of them: DFL's files, geometry, pose, masks (DESIGN section 2)."""
