@@ -1,7 +1,8 @@
 """Typed options of every model class: the one source for form, CLI, TOML, help and validation."""
 
 from recaster_tui.options.architecture import Architecture, parse_architecture
-from recaster_tui.options.common import AutoencoderOptions, TrainingOptions
+from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.common import TrainingOptions
 from recaster_tui.options.config import Config, config_from_table, dump_config, load_config
 from recaster_tui.options.dfl_names import from_dfl, to_dfl
 from recaster_tui.options.gan_plan import gan_strides

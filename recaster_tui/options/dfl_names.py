@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.common import TrainingOptions
 from recaster_tui.options.model_class import ModelClass
 from recaster_tui.options.models import class_of, options_class
-from recaster_tui.options.parse import CHOICE_ALIASES
 from recaster_tui.options.spec import OptionSpec, OptionValue, specs_of
 
 BOTH_PRIORITIES = "eyes_mouth_prio"
@@ -58,15 +59,11 @@ def from_dfl(
     return ours, unknown
 
 
-def to_dfl(options: object) -> dict[str, OptionValue]:
+def to_dfl(options: TrainingOptions) -> dict[str, OptionValue]:
     """The options dict that DFL would store for *options* (a validated options object).
 
     Options that DFL has no name for are left out. 0 for gan_patch_size is resolved.
     """
-    from recaster_tui.options.common import AutoencoderOptions, TrainingOptions
-
-    if not isinstance(options, TrainingOptions):
-        raise TypeError("to_dfl wants validated options")
     result: dict[str, OptionValue] = {}
     for spec in specs_of(options_class(class_of(options))):
         if spec.dfl:
@@ -88,6 +85,3 @@ def _dfl_value(spec: OptionSpec, value: OptionValue) -> OptionValue:
     if spec.key == "optimizer":
         return text == "adabelief"
     return value
-
-
-__all__ = ["BOTH_PRIORITIES", "CHOICE_ALIASES", "canonical_keys", "dfl_keys", "from_dfl", "to_dfl"]

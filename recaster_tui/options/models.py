@@ -8,13 +8,10 @@ from recaster_tui.options.architecture import (
     Architecture,
     parse_architecture,
 )
-from recaster_tui.options.common import (
-    AutoencoderOptions,
-    FaceTypeName,
-    Problem,
-    TrainingOptions,
-)
+from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.common import Problem, TrainingOptions
 from recaster_tui.options.model_class import ModelClass
+from recaster_tui.options.network import FaceTypeName
 from recaster_tui.options.spec import When, option, revised
 
 _DF = When("architecture", "starts", "df")

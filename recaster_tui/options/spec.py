@@ -143,7 +143,8 @@ def option(
     """
     if group not in GROUPS:
         raise ValueError(f"unknown group {group!r}")
-    field: FieldInfo = Field(default, ge=ge, le=le)
+    declared: Any = default  # so that Field is not taken for its value
+    field: FieldInfo = Field(declared, ge=ge, le=le)
     field.metadata.append(
         OptionMeta(
             label=label,

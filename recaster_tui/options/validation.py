@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -197,7 +198,8 @@ def _range_problem(spec: OptionSpec, value: OptionValue) -> str | None:
 def _candidate(model: ModelClass | str, clean: Mapping[str, OptionValue]) -> TrainingOptions:
     """Options from values that passed their own checks, rules between them unchecked."""
     options = options_class(model)
-    return options.model_construct(**options.derived(clean))
+    values: dict[str, Any] = options.derived(clean)
+    return options.model_construct(**values)
 
 
 def _rule_problems(
