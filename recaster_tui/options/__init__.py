@@ -3,7 +3,14 @@
 from recaster_tui.options.architecture import Architecture, parse_architecture
 from recaster_tui.options.autoencoder import AutoencoderOptions
 from recaster_tui.options.common import TrainingOptions
-from recaster_tui.options.config import Config, config_from_table, dump_config, load_config
+from recaster_tui.options.config import (
+    Config,
+    all_configs,
+    config_from_table,
+    dump_config,
+    find_config,
+    load_config,
+)
 from recaster_tui.options.dfl_names import from_dfl, to_dfl
 from recaster_tui.options.gan_plan import gan_strides
 from recaster_tui.options.model_class import ModelClass
@@ -45,11 +52,13 @@ __all__ = [
     "When",
     "XsegOptions",
     "advice",
+    "all_configs",
     "class_of",
     "config_from_table",
     "defaults",
     "dump_config",
     "effective",
+    "find_config",
     "from_dfl",
     "gan_strides",
     "live_problem",

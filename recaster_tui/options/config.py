@@ -1,5 +1,6 @@
 """Configs: TOML files with a model class and its options (``configs/*.toml``)."""
 
+import difflib
 import json
 import textwrap
 import tomllib
@@ -13,6 +14,7 @@ from recaster_tui.options.model_class import ModelClass
 from recaster_tui.options.models import class_of
 from recaster_tui.options.spec import OptionSpec, OptionValue, show
 from recaster_tui.options.validation import OptionsError, defaults, specs, validate
+from recaster_tui.paths import find_all
 
 _TEXTS = ("title", "hardware", "description")
 
@@ -53,6 +55,38 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(f"cannot read the config: {error}", where=path) from error
     return config_from_table(table, path.stem, where=path)
+
+
+def find_config(name_or_path: str | Path) -> Config:
+    """Load a config by file path, or by name from the user's own and the shipped ones.
+
+    Raises:
+        BadInputError: there is no such config; and as :func:`load_config`.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return load_config(path)
+    known = find_all("configs")
+    if str(name_or_path) in known:
+        return load_config(known[str(name_or_path)])
+    near = difflib.get_close_matches(path.stem, known, n=1)
+    message = f'no config "{name_or_path}"'
+    raise BadInputError(
+        f"{message}: did you mean {near[0]}?" if near else f"{message}: no such file or name",
+        hint=f"there are {', '.join(sorted(known))}" if known else None,
+    )
+
+
+def all_configs() -> tuple[dict[str, Config], list[BadInputError]]:
+    """Every usable config by name, shipped and the user's own, and why the others are not."""
+    configs: dict[str, Config] = {}
+    errors: list[BadInputError] = []
+    for name, path in find_all("configs").items():
+        try:
+            configs[name] = load_config(path)
+        except BadInputError as error:
+            errors.append(error)
+    return configs, errors
 
 
 def config_from_table(
