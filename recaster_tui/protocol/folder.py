@@ -21,6 +21,11 @@ class RunFolder:
         return self.root / "run.toml"
 
     @property
+    def process(self) -> Path:
+        """Whom the supervisor started last: pid, start time, host."""
+        return self.root / "process.toml"
+
+    @property
     def journal(self) -> Path:
         """What happened, one JSON object a line; only the trainer writes it."""
         return self.root / "journal.jsonl"

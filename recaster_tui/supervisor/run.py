@@ -1,0 +1,628 @@
+"""The live view of one run: everything a screen shows, kept up to date from the run folder."""
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.files import read_toml, write_toml
+from recaster_tui.protocol import (
+    Command,
+    CommandName,
+    Event,
+    EventType,
+    RunFolder,
+    RunSpec,
+    encode_command,
+)
+from recaster_tui.supervisor.journal import JournalReader
+from recaster_tui.supervisor.launcher import Launcher, ProcessId
+from recaster_tui.supervisor.losses import NO_TREND, LossArray, LossBuffer, Trend, trend
+from recaster_tui.supervisor.state import RunState, Status, advance, launched
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.15
+_ALIVE_SECONDS = 1.0
+_LOG_TAIL_BYTES = 8_192
+_SPEED_ROWS = 200
+_KEEP_NOTICES = 200
+_CLOCK_STATES = frozenset({RunState.TRAINING, RunState.SAVING})
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A point on the chart. ``kind`` is the event type: saved, backup, snapshot, option,
+    rolled-back, or ``resumed``."""
+
+    kind: str
+    iteration: int
+    t: float
+    text: str
+
+
+@dataclass(frozen=True)
+class PreviewImage:
+    """One view of a preview: a JPEG sheet of ``rows`` rows with the named ``columns``."""
+
+    view: str
+    path: Path
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All views of one moment. Old files may have been thinned out: check before opening."""
+
+    iteration: int
+    t: float
+    views: tuple[PreviewImage, ...]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning or an error of the trainer (``level``), or of us about its journal."""
+
+    level: str
+    code: str
+    message: str
+    t: float
+    hint: str = ""
+    count: int = 0
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A long step on the way: loading faces, finding the batch size."""
+
+    what: str
+    current: int
+    total: int
+    unit: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The trainer's answer to a command."""
+
+    id: str
+    ok: bool
+    message: str = ""
+
+
+class NoAnswerError(RecasterError):
+    """The trainer did not acknowledge a command in time."""
+
+
+@dataclass
+class Facts:
+    """What the journal said so far; thrown away and rebuilt where it must be read again."""
+
+    iteration: int = 0
+    start_iteration: int = 0
+    saved_iteration: int = 0
+    saved_bytes: int = 0
+    saved_at: float = 0.0
+    its: float = 0.0
+    ms: float = 0.0
+    data_share: float = 0.0
+    device: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    markers: list[Marker] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    progress: Progress | None = None
+    acks: dict[str, Ack] = field(default_factory=dict)
+    hellos: int = 0
+    trained_seconds: float = 0.0
+    clock_since: float | None = None
+    last_t: float = 0.0
+
+
+class Run:
+    """One run, dead or alive. Reading never changes anything; :meth:`command` only appends.
+
+    ``version`` grows with every change, so a screen polls it cheaply. Nothing here needs a task:
+    :meth:`poll` reads what is new, :meth:`follow` does so until the run is over.
+    """
+
+    def __init__(
+        self, folder: RunFolder, spec: RunSpec, launcher: Launcher, *, fresh: bool = False
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.version = 0
+        self.changed = asyncio.Event()
+        self.status: Status = launched(time.time() if fresh else spec.created)
+        self.process: ProcessId | None = None
+        self.facts = Facts(options=dict(spec.options))
+        self._launcher = launcher
+        self._journal = JournalReader(launcher, folder.journal)
+        self._losses = LossBuffer(launcher, folder.losses)
+        self._lock = asyncio.Lock()
+        self._asked = 0.0
+        self._alive: bool | None = True
+        self._trend: tuple[int, Trend] = (-1, NO_TREND)
+        self._log_line = ""
+
+    # -- identity ---------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """The run folder's name."""
+        return self.spec.run_id
+
+    @property
+    def workspace_root(self) -> Path:
+        """The workspace: two folders above the run folder."""
+        return self.folder.root.parent.parent
+
+    # -- what a screen shows ----------------------------------------------------------------
+
+    @property
+    def state(self) -> RunState:
+        """What the run is doing."""
+        return self.status.state
+
+    @property
+    def message(self) -> str:
+        """Why the run failed, was lost or stalls; how it ended otherwise."""
+        return self.status.message
+
+    @property
+    def error(self) -> str:
+        """The message when the run failed, else empty."""
+        return self.status.message if self.state is RunState.FAILED else ""
+
+    @property
+    def phase_text(self) -> str:
+        """A sentence for the status line; the step's progress while it loads."""
+        progress = self.facts.progress
+        if self.state is RunState.STARTING and progress is not None:
+            text = progress.text or progress.what
+            if not progress.total:
+                return text
+            return f"{text} {progress.current:,}/{progress.total:,} {progress.unit}".rstrip()
+        return self.status.message or self.status.text
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration trained."""
+        return self.facts.iteration
+
+    @property
+    def losses(self) -> LossArray:
+        """The model's whole loss history, rows of ``LOSS_DTYPE``; read-only."""
+        return self._losses.rows
+
+    @property
+    def loss(self) -> tuple[float, float] | None:
+        """Source and destination loss of the last iteration."""
+        rows = self._losses.rows
+        return (float(rows["src"][-1]), float(rows["dst"][-1])) if len(rows) else None
+
+    @property
+    def trend(self) -> Trend:
+        """Smoothed losses and their slopes."""
+        rows = self._losses.rows
+        if self._trend[0] != len(rows):
+            self._trend = (len(rows), trend(rows))
+        return self._trend[1]
+
+    @property
+    def markers(self) -> list[Marker]:
+        """Saves, backups, option changes, rollbacks, resumptions, oldest first."""
+        return self.facts.markers
+
+    @property
+    def previews(self) -> list[Preview]:
+        """Oldest first."""
+        return self.facts.previews
+
+    @property
+    def notices(self) -> list[Notice]:
+        """Warnings and errors, oldest first."""
+        return self.facts.notices
+
+    @property
+    def device(self) -> dict[str, Any]:
+        """``kind``, ``name`` and perhaps ``memory`` (bytes); empty before the trainer spoke."""
+        return self.facts.device
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The newest slow signals: cpu, ram, gpu, vram, learning_rate …"""
+        return self.facts.metrics
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option by key, live changes included."""
+        return self.facts.options
+
+    @property
+    def its(self) -> float:
+        """Iterations a second, newest measure."""
+        return self.facts.its
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds an iteration, newest measure."""
+        return self.facts.ms
+
+    @property
+    def data_share(self) -> float:
+        """0..1, part of the step spent waiting for data."""
+        return self.facts.data_share
+
+    @property
+    def journal_bytes(self) -> int:
+        """How much of the journal was taken in."""
+        return self._journal.offset
+
+    @property
+    def target_iterations(self) -> int:
+        """Where training ends; 0 = nowhere. Follows a live change."""
+        changed = self.facts.options.get("target_iterations")
+        if isinstance(changed, int) and changed != self.spec.options.get("target_iterations"):
+            return changed
+        return self.spec.target_iterations
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds spent training in this run, pauses and loading left out."""
+        facts = self.facts
+        if facts.clock_since is None:
+            return facts.trained_seconds
+        until = time.time() if self.state in _CLOCK_STATES else facts.last_t
+        return facts.trained_seconds + max(0.0, until - facts.clock_since)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the target by the median speed of late; None without target or speed."""
+        waits: list[float] = []
+        remaining = self.target_iterations - self.iteration
+        recent = self._losses.rows["ms"][-_SPEED_ROWS:]
+        if self.target_iterations and len(recent):
+            waits.append(max(0, remaining) * float(np.median(recent)) / 1000.0)
+        if self.spec.target_seconds:
+            waits.append(max(0.0, self.spec.target_seconds - self.elapsed_seconds))
+        return min(waits) if waits else None
+
+    # -- following --------------------------------------------------------------------------
+
+    async def poll(self) -> bool:
+        """Read everything new; whether anything changed."""
+        async with self._lock:
+            return await self._poll()
+
+    async def follow(self, interval: float = POLL_SECONDS) -> None:
+        """Poll until the run is over. Cancelling it leaves the trainer alone."""
+        while True:
+            await self.poll()
+            if self.state.over:
+                return
+            await asyncio.sleep(interval)
+
+    async def wait_change(self, version: int) -> int:
+        """Wait until ``version`` is beyond the given one (somebody must be following)."""
+        while self.version <= version:
+            await self.changed.wait()
+        return self.version
+
+    async def command(self, name: str, *, timeout: float = 15.0, **args: Any) -> Ack:
+        """Ask the trainer for something and wait for its answer.
+
+        Args:
+            name: a :class:`CommandName`.
+            timeout: seconds to wait for the acknowledgement; 0 does not wait.
+            args: of the command: ``save`` for stop, ``note`` for backup, ``key``/``value`` for set.
+
+        Raises:
+            BadInputError: the run is over, there is nobody to ask.
+            NoAnswerError: no answer in time, or the run ended first.
+        """
+        state = self.state
+        if state.over:
+            raise BadInputError(
+                f"run {self.run_id} is not running: it is {state.value}",
+                hint="start it again with: recaster resume " + self.run_id,
+            )
+        command = Command(uuid.uuid4().hex[:12], str(name), args)
+        await self._launcher.append(self.folder.control, encode_command(command))
+        deadline = time.monotonic() + timeout
+        while True:
+            await self.poll()
+            if (ack := self.facts.acks.get(command.id)) is not None:
+                return ack
+            if self.state.over and name == CommandName.STOP:
+                return Ack(command.id, True, "the run has ended")
+            if self.state.over:
+                raise NoAnswerError(f"the run ended ({self.state.value}) before it answered")
+            if time.monotonic() >= deadline:
+                if timeout == 0:
+                    return Ack(command.id, True, "sent")
+                raise NoAnswerError(
+                    f"the trainer did not answer '{name}' within {timeout:.0f} s",
+                    where=self.folder.root,
+                    hint="it does what was asked as soon as it reads it; its state is "
+                    + self.state.value,
+                )
+            await asyncio.sleep(0.05)
+
+    def relaunched(self, process: ProcessId) -> None:
+        """Its trainer was started (again): what the old one said last does not count."""
+        self.process = process
+        self._alive = True
+        self._asked = time.monotonic()
+        self._log_line = ""
+        self.status = launched(time.time())
+        self._touch()
+
+    async def check_relaunch(self) -> bool:
+        """Whether somebody else has started the trainer of this ended run again."""
+        if not self.state.over:
+            return False
+        try:
+            table = read_toml(self.folder.process)
+            process = read_process(self.folder)
+            newer = float(table["launched"]) > self.facts.last_t and process != self.process
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        if newer and await self._launcher.alive(process, self.run_id):
+            self.relaunched(process)
+            return True
+        return False
+
+    # -- inside -----------------------------------------------------------------------------
+
+    async def _poll(self) -> bool:
+        before = self.version
+        alive = await self._ask_alive()
+        try:
+            while await self._read_chunk():
+                # A long journal must not freeze the screen that waits for it.
+                await asyncio.sleep(0)
+        except FileNotFoundError:
+            if not await self._folder_there():
+                alive = None
+        except OSError as error:
+            log.debug("cannot read %s: %s", self.folder.journal, error)
+            alive = None
+        status = advance(self.status, None, time.time(), alive)
+        if status.state is RunState.FAILED and alive is False and not status.said.over:
+            status = await self._post_mortem(status)
+        if status != self.status:
+            self._clock(status.state, self.facts.last_t)
+            self.status = status
+            self._touch()
+        return self.version != before
+
+    async def _read_chunk(self) -> bool:
+        chunk = await self._journal.read()
+        if chunk.restarted:
+            self.facts = Facts(options=dict(self.spec.options))
+            self.status = launched(self.spec.created)
+            self._losses.clear()
+        for event in chunk.events:
+            if event.type in (EventType.HELLO, EventType.ROLLED_BACK):
+                self._losses.clear()
+            self._apply(event)
+        for first, last in chunk.gaps:
+            self._note("error", "journal-gap", f"journal lines {first} to {last} are missing")
+        if chunk.damaged:
+            self._note("error", "journal-damaged", f"{chunk.damaged} unreadable journal lines")
+        if not chunk.more and (chunk.events or not self._losses.rows.size):
+            await self._losses.read()
+        if chunk.events or chunk.restarted or chunk.gaps or chunk.damaged:
+            self._touch()
+        return chunk.more
+
+    def _apply(self, event: Event) -> None:
+        facts, data = self.facts, event.data
+        if event.type == EventType.HELLO:
+            # The one before may have been killed: its clock stopped at its last word.
+            self._clock(RunState.STARTING, facts.last_t)
+        match event.type:
+            case EventType.HELLO:
+                self._hello(event)
+            case EventType.PROGRESS:
+                facts.progress = Progress(
+                    str(data.get("what", "")),
+                    _int(data.get("current")),
+                    _int(data.get("total")),
+                    str(data.get("unit") or ""),
+                    str(data.get("text") or ""),
+                )
+            case EventType.ITERATIONS:
+                facts.iteration = _int(data.get("first")) + len(data.get("rows") or ()) - 1
+                facts.its = _float(data.get("its"))
+                facts.ms = _float(data.get("ms"))
+                facts.data_share = _float(data.get("data_share"))
+                facts.progress = None
+            case EventType.METRICS:
+                facts.metrics = {**facts.metrics, **data}
+            case EventType.PREVIEW:
+                self._preview(event)
+            case EventType.SAVED | EventType.BACKUP | EventType.SNAPSHOT:
+                self._saved(event)
+            case EventType.WARNING | EventType.ERROR:
+                self._note(
+                    str(event.type),
+                    str(data.get("code") or ""),
+                    str(data.get("message") or ""),
+                    t=event.t,
+                    hint=str(data.get("hint") or ""),
+                    count=_int(data.get("count")),
+                    files=tuple(map(str, data.get("files") or ())),
+                )
+            case EventType.ROLLED_BACK:
+                facts.iteration = _int(data.get("to_iteration"))
+                text = f"back from {_int(data.get('from_iteration')):,}: {data.get('why', '')}"
+                facts.markers.append(Marker("rolled-back", facts.iteration, event.t, text))
+            case EventType.OPTION:
+                key, value = str(data.get("key")), data.get("value")
+                facts.options = {**facts.options, key: value}
+                at = _int(data.get("iteration"), facts.iteration)
+                facts.markers.append(Marker("option", at, event.t, f"{key} = {value}"))
+            case EventType.ACK:
+                ack = Ack(str(data.get("id")), bool(data.get("ok")), str(data.get("message") or ""))
+                facts.acks[ack.id] = ack
+            case EventType.DONE:
+                facts.iteration = _int(data.get("iteration"), facts.iteration)
+                facts.saved_iteration = _int(data.get("saved"), facts.saved_iteration)
+        self.status = advance(self.status, event, event.t)
+        self._clock(self.status.said, event.t)
+        facts.last_t = event.t
+
+    def _hello(self, event: Event) -> None:
+        facts, data = self.facts, event.data
+        facts.device = dict(data.get("device") or {})
+        facts.versions = {k: data[k] for k in ("recaster", "torch", "python") if k in data}
+        facts.progress = None
+        facts.its = facts.ms = facts.data_share = 0.0
+        iteration = _int(data.get("iteration"))
+        if facts.hellos == 0:
+            facts.start_iteration = iteration
+        if data.get("resumed"):
+            facts.markers.append(Marker("resumed", iteration, event.t, "resumed"))
+        facts.hellos += 1
+        facts.iteration = iteration
+        if data.get("pid"):
+            self.process = ProcessId(
+                _int(data["pid"]), _float(data.get("started")), str(data.get("host") or "")
+            )
+            self._asked = 0.0
+
+    def _preview(self, event: Event) -> None:
+        views = []
+        for view in event.data.get("views") or ():
+            path = (self.folder.root / str(view.get("file", ""))).resolve()
+            if not path.is_relative_to(self.folder.root.resolve()):
+                continue  # a journal from elsewhere must not make us open any file it likes
+            columns = tuple(map(str, view.get("columns") or ()))
+            views.append(
+                PreviewImage(str(view.get("view", "")), path, columns, _int(view.get("rows")))
+            )
+        self.facts.previews.append(
+            Preview(_int(event.data.get("iteration")), event.t, tuple(views))
+        )
+
+    def _saved(self, event: Event) -> None:
+        facts, data = self.facts, event.data
+        iteration = _int(data.get("iteration"))
+        if event.type == EventType.SAVED:
+            facts.saved_iteration = iteration
+            facts.saved_bytes = _int(data.get("bytes"))
+            facts.saved_at = event.t
+        text = str(data.get("note") or data.get("generation") or "")
+        facts.markers.append(Marker(str(event.type), iteration, event.t, text))
+
+    def _note(
+        self,
+        level: str,
+        code: str,
+        message: str,
+        *,
+        t: float | None = None,
+        hint: str = "",
+        count: int = 0,
+        files: tuple[str, ...] = (),
+    ) -> None:
+        when = time.time() if t is None else t
+        self.facts.notices.append(Notice(level, code, message, when, hint, count, files))
+        del self.facts.notices[:-_KEEP_NOTICES]
+
+    def _clock(self, state: RunState, t: float) -> None:
+        facts = self.facts
+        if state in _CLOCK_STATES:
+            if facts.clock_since is None:
+                facts.clock_since = t
+        elif facts.clock_since is not None and state is not RunState.STALLED:
+            facts.trained_seconds += max(0.0, t - facts.clock_since)
+            facts.clock_since = None
+
+    async def _ask_alive(self) -> bool | None:
+        if self.status.said.over:
+            return False
+        if time.monotonic() - self._asked >= _ALIVE_SECONDS:
+            if self.process is None:
+                self.process = await self._read_process()
+            if self.process is not None:
+                self._alive = await self._launcher.alive(self.process, self.run_id)
+            else:
+                self._alive = False
+            self._asked = time.monotonic()
+        return self._alive
+
+    async def _read_process(self) -> ProcessId | None:
+        try:
+            return read_process(self.folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    async def _folder_there(self) -> bool:
+        try:
+            await self._launcher.read(self.folder.spec, 0, 1)
+        except OSError:
+            return False
+        return True
+
+    async def _post_mortem(self, status: Status) -> Status:
+        """Say more about a process that vanished: how it ended, what it printed last."""
+        if not self._log_line:
+            note = self._launcher.exit_note(self.process) if self.process else ""
+            try:
+                tail = await self._launcher.read(self.folder.log, -_LOG_TAIL_BYTES, _LOG_TAIL_BYTES)
+            except OSError:
+                tail = b""
+            lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
+            last = next((line for line in reversed(lines) if line), "")
+            self._log_line = "; ".join(
+                part for part in (note, f"its last line: {last[:300]}" if last else "") if part
+            )
+        if not self._log_line:
+            return status
+        return Status(**{**vars(status), "message": f"{status.message} ({self._log_line})"})
+
+    def _touch(self) -> None:
+        self.version += 1
+        self.changed.set()
+        self.changed.clear()
+
+
+def write_process(folder: RunFolder, process: ProcessId) -> None:
+    """Remember who was started, for the time before its first word (and for other watchers)."""
+    write_toml(
+        folder.process,
+        {
+            "pid": process.pid,
+            "started": process.started,
+            "host": process.host,
+            "launched": time.time(),
+        },
+    )
+
+
+def read_process(folder: RunFolder) -> ProcessId:
+    """Who was started last. Raises ``OSError``, ``ValueError``, ``KeyError``."""
+    table = read_toml(folder.process)
+    return ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
+
+
+def _int(value: Any, default: int = 0) -> int:
+    return int(value) if isinstance(value, int | float) and value == value else default
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,445 @@
+"""All runs of this machine: starts them, finds them again, follows them, remembers them."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recaster_tui import paths
+from recaster_tui.errors import BadInputError, EnvironmentProblem, RecasterError
+from recaster_tui.options import ModelClass, validate
+from recaster_tui.protocol import RunFolder, RunSpec, new_run_id, read_run_spec, write_run_spec
+from recaster_tui.supervisor.history import History, Recorder, RunRecord, find_run, record_of
+from recaster_tui.supervisor.launcher import Launcher
+from recaster_tui.supervisor.local import LocalLauncher
+from recaster_tui.supervisor.run import POLL_SECONDS, Run, read_process, write_process
+from recaster_tui.supervisor.state import RunState
+from recaster_tui.workspace import Workspace, open_workspace
+
+log = logging.getLogger(__name__)
+
+# -P: the workspace is the working directory, and a file torch.py in it must not be run.
+TRAINER_COMMAND = (sys.executable, "-P", "-m", "recaster_tui.training")
+
+_SCAN_SECONDS = 2.0
+_LEAVING_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user wants trained. ``options`` may be partial: defaults fill it.
+
+    ``target_iterations`` None takes the option's value; 0 means no end.
+    """
+
+    model_class: ModelClass
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model_name: str = "new"
+    device: str = "auto"
+    target_iterations: int | None = None
+    target_seconds: float = 0.0
+
+
+def default_model_name(text: str) -> str:
+    """*text* (a workspace's or configuration's name) as a valid model name, or ``new``."""
+    name = re.sub(r"[^A-Za-z0-9 .-]+", "-", text).strip(" .-")[:64].rstrip(" .-")
+    return name or "new"
+
+
+class Supervisor:
+    """Holds the runs of one program. Closing it never touches a trainer.
+
+    ``version`` grows with every change of any run or of the list; ``changed`` is an event that
+    wakes everybody who waits for it at each of them.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        launcher: Launcher | None = None,
+        command: Sequence[str] = TRAINER_COMMAND,
+    ) -> None:
+        self.history = History(data_dir or paths.data_dir())
+        self.version = 0
+        self.changed = asyncio.Event()
+        self._launcher: Launcher = launcher or LocalLauncher()
+        self._command = tuple(command)
+        self._runs: dict[str, Run] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recorders: dict[str, Recorder] = {}
+        self._background: asyncio.Task[None] | None = None
+        self._records: dict[str, RunRecord] | None = None
+        self._seen: dict[str, tuple[int, RunRecord]] = {}
+        self._workspaces: dict[Path, Workspace] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._starting = asyncio.Lock()
+        self.ready = asyncio.Event()
+
+    async def __aenter__(self) -> "Supervisor":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # -- lists ------------------------------------------------------------------------------
+
+    def runs(self) -> list[Run]:
+        """Runs held in memory: every live one known, and those that ended meanwhile."""
+        return sorted(self._runs.values(), key=lambda run: run.spec.created, reverse=True)
+
+    def live_runs(self) -> list[Run]:
+        """Runs with a trainer, newest first."""
+        return [run for run in self.runs() if run.state.live]
+
+    def records(self) -> list[RunRecord]:
+        """The history, newest first; what is held in memory with its present values."""
+        found = dict(self._record_table())
+        for run_id, run in self._runs.items():
+            found[run_id] = record_of(run)
+        return sorted(found.values(), key=lambda r: (r.created, r.run_id), reverse=True)
+
+    def run(self, run_id: str) -> Run | None:
+        """A run held in memory."""
+        return self._runs.get(run_id)
+
+    def recent_workspaces(self) -> list[Path]:
+        """Workspaces of the history that still exist, the last used first."""
+        newest: dict[str, float] = {}
+        for record in self.records():
+            newest[record.workspace] = max(newest.get(record.workspace, 0.0), record.created)
+        ordered = sorted(newest, key=lambda name: newest[name], reverse=True)
+        return [path for path in map(Path, ordered) if path.is_dir()]
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener* at each change; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # -- actions ----------------------------------------------------------------------------
+
+    async def start(self, workspace: Workspace, request: RunRequest) -> Run:
+        """Make a run folder and start a trainer on it.
+
+        Raises:
+            OptionsError, BadInputError: what was asked for cannot be done; nothing was made.
+            EnvironmentProblem: the run folder or the process cannot be made.
+        """
+        options = validate(request.model_class, request.options).model_dump(mode="json")
+        if request.target_iterations is not None:
+            options["target_iterations"] = request.target_iterations
+        for side, folder in (("source", workspace.src_faces), ("destination", workspace.dst_faces)):
+            if not folder.is_dir():
+                raise BadInputError(
+                    f"there are no {side} faces",
+                    where=folder,
+                    hint="extract faces there first, or try things with: recaster demo DIR",
+                )
+        try:
+            spec = RunSpec(
+                run_id=new_run_id(request.model_class),
+                created=time.time(),
+                model_name=request.model_name,
+                model_class=request.model_class,
+                options=options,
+                src=workspace.relative(workspace.src_faces),
+                dst=workspace.relative(workspace.dst_faces),
+                models=workspace.relative(workspace.models),
+                device=request.device,
+                target_iterations=int(options.get("target_iterations") or 0),
+                target_seconds=request.target_seconds,
+            )
+        except ValidationError as error:
+            raise _bad_request(request, error) from error
+        async with self._starting:
+            return await self._start(workspace, spec)
+
+    async def resume(
+        self,
+        run: str | RunRecord,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        target_iterations: int | None = None,
+        target_seconds: float | None = None,
+    ) -> Run:
+        """Train on with the model of an ended run.
+
+        As it was, the same run goes on, in its folder. With *changes* (option values) or
+        another target a new run of the same model begins, since ``run.toml`` is never rewritten.
+
+        Raises:
+            BadInputError: it is still running, it has reached its target and no other is given,
+                or its folder is gone.
+        """
+        record = run if isinstance(run, RunRecord) else find_run(run, self.records())
+        held = await self.attach(record.run_id, record=record)
+        if held.state.live and held.state is not RunState.LOST:
+            raise BadInputError(
+                f"run {held.run_id} is still {held.state.value}",
+                hint="a paused run goes on by the command resume; there is nothing to start",
+            )
+        workspace = open_workspace(held.workspace_root, must_look_right=False)
+        spec = held.spec
+        reached = 0 < spec.target_iterations <= held.iteration
+        changed = bool(changes) or target_iterations is not None or target_seconds is not None
+        if reached and not changed:
+            raise BadInputError(
+                f"run {held.run_id} has reached its {spec.target_iterations:,} iterations",
+                hint=f"give it another one: recaster resume {held.run_id} --iterations N",
+            )
+        if changed:
+            return await self.start(
+                workspace,
+                RunRequest(
+                    model_class=spec.model_class,
+                    options={**held.options, **(changes or {})},
+                    model_name=spec.model_name,
+                    device=spec.device,
+                    target_iterations=target_iterations,
+                    target_seconds=spec.target_seconds
+                    if target_seconds is None
+                    else target_seconds,
+                ),
+            )
+        async with self._starting:
+            await self._refuse_second(workspace, spec)
+            await self._launch(held)
+        return held
+
+    async def attach(self, run_id: str, *, record: RunRecord | None = None) -> Run:
+        """The run of this id (or unique prefix, or ``last``), read up to now and followed.
+
+        Raises:
+            BadInputError: no such run, or its folder is gone.
+            DamagedError: its folder cannot be read.
+        """
+        if (run := self._runs.get(run_id)) is None:
+            record = record or find_run(run_id, self.records())
+            if (run := self._runs.get(record.run_id)) is None:
+                if record.missing:
+                    raise BadInputError(
+                        f"the folder of run {record.run_id} is gone",
+                        where=record.folder.root,
+                        hint="was the workspace moved or removed?",
+                    )
+                run = Run(record.folder, read_run_spec(record.folder.spec), self._launcher)
+                await run.poll()
+                run = self._runs.setdefault(run.run_id, run)
+                self._touch()
+        await run.check_relaunch()
+        self._follow(run)
+        return run
+
+    async def adopt(self, workspace: Workspace) -> None:
+        """Take in the runs of *workspace*, also those this machine has never watched."""
+        self._workspaces[workspace.root] = workspace
+        for folder in _run_folders(workspace):
+            await self._take_in(folder)
+
+    async def repair(self) -> None:
+        """Bring every record up to its journal: the app may have died, or nobody watched."""
+        for record in list(self._record_table().values()):
+            if record.missing:
+                if record.state.live:
+                    lost = replace(record, state=RunState.LOST, message="its run folder is gone")
+                    self._put(lost)
+                continue
+            await self._take_in(record.folder)
+
+    def start_background(self, workspace: Workspace | None = None) -> None:
+        """Repair the history, then watch known workspaces for runs that others start."""
+        if workspace is not None:
+            self._workspaces[workspace.root] = workspace
+        if self._background is None or self._background.done():
+            self._background = asyncio.create_task(self._watch(), name="supervisor")
+
+    async def aclose(self) -> None:
+        """Stop watching; save the records. Trainers go on."""
+        tasks = [t for t in (self._background, *self._tasks.values()) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for run_id, run in self._runs.items():
+            recorder = self._recorders.get(run_id)
+            if recorder is not None and run.version:
+                recorder.save()
+        self._tasks.clear()
+        self._background = None
+
+    # -- inside -----------------------------------------------------------------------------
+
+    async def _start(self, workspace: Workspace, spec: RunSpec) -> Run:
+        await self._refuse_second(workspace, spec)
+        folder = RunFolder(workspace.runs / spec.run_id)
+        try:
+            folder.root.mkdir(parents=True)
+            write_run_spec(folder.spec, spec)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot make the run folder: {error.strerror or error}", where=folder.root
+            ) from error
+        self._workspaces[workspace.root] = workspace
+        run = Run(folder, spec, self._launcher, fresh=True)
+        await self._launch(run)
+        return run
+
+    async def _launch(self, run: Run) -> None:
+        process = await self._launcher.start(
+            [*self._command, str(run.folder.root)], log=run.folder.log, cwd=run.workspace_root
+        )
+        write_process(run.folder, process)
+        run.relaunched(process)
+        self._runs[run.run_id] = run
+        self._follow(run)
+        self._touch()
+
+    async def _refuse_second(self, workspace: Workspace, spec: RunSpec) -> None:
+        for folder in _run_folders(workspace):
+            try:
+                other, process = read_run_spec(folder.spec), read_process(folder)
+            except (OSError, ValueError, KeyError, TypeError, RecasterError):
+                continue
+            if other.model_folder != spec.model_folder:
+                continue
+            deadline = time.monotonic() + _LEAVING_SECONDS
+            while await self._launcher.alive(process, other.run_id):
+                # A trainer that said goodbye may need a moment to let go of the model.
+                run = self._runs.get(other.run_id) or Run(folder, other, self._launcher)
+                await run.poll()
+                if not run.state.over or time.monotonic() > deadline:
+                    raise BadInputError(
+                        f"model '{spec.model_name}' is already being trained by run "
+                        f"{other.run_id} ({run.state.value}, iteration {run.iteration:,})",
+                        where=workspace.root / spec.model_folder,
+                        hint=f"attach to it (recaster attach {other.run_id}), stop it first, "
+                        "or give this one another name",
+                    )
+                await asyncio.sleep(0.1)
+
+    def _follow(self, run: Run) -> None:
+        self._recorders.setdefault(run.run_id, Recorder(self.history, run))
+        task = self._tasks.get(run.run_id)
+        if task is None or task.done():
+            self._tasks[run.run_id] = asyncio.create_task(
+                self._follow_run(run), name=f"follow {run.run_id}"
+            )
+
+    async def _follow_run(self, run: Run) -> None:
+        recorder = self._recorders[run.run_id]
+        while True:
+            try:
+                if await run.poll():
+                    self._touch()
+            except Exception:
+                log.exception("following %s", run.run_id)
+                await asyncio.sleep(1.0)
+            if recorder.due():
+                self._put(await asyncio.to_thread(recorder.save), save=False)
+            if run.state.over:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _watch(self) -> None:
+        try:
+            await self.repair()
+        except Exception:
+            log.exception("repairing the history")
+        self.ready.set()
+        while True:
+            try:
+                for workspace in list(self._workspaces.values()):
+                    for folder in _run_folders(workspace):
+                        await self._take_in(folder)
+            except Exception:
+                log.exception("looking for runs")
+            await asyncio.sleep(_SCAN_SECONDS)
+
+    async def _take_in(self, folder: RunFolder) -> None:
+        """Look at a run folder as cheaply as possible, and follow or record it if need be."""
+        held = self._runs.get(folder.run_id)
+        if held is not None:
+            if held.state.over and await held.check_relaunch():
+                self._follow(held)
+                self._touch()
+            return
+        record = self._record_table().get(folder.run_id)
+        if record is not None and record.state.over and not _news(folder, record):
+            return
+        try:
+            spec = read_run_spec(folder.spec)
+            if spec.run_id != folder.run_id:
+                return
+            run = Run(folder, spec, self._launcher)
+            await run.poll()
+            await run.check_relaunch()
+        except (OSError, RecasterError) as error:
+            log.warning("cannot take in %s: %s", folder.root, error)
+            return
+        if folder.run_id in self._runs:  # somebody attached meanwhile
+            return
+        if run.state.live:
+            self._runs[run.run_id] = run
+            self._follow(run)
+            self._touch()
+        else:
+            fresh = record_of(run)
+            self._records = {**self._record_table(), run.run_id: fresh}
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self.history.save, fresh, run.losses)
+            self._touch()
+
+    def _record_table(self) -> dict[str, RunRecord]:
+        if self._records is None:
+            self._records = {record.run_id: record for record in self.history.records()}
+        return self._records
+
+    def _put(self, record: RunRecord, *, save: bool = True) -> None:
+        self._record_table()[record.run_id] = record
+        if save:
+            with contextlib.suppress(OSError):
+                self.history.save(record, self.history.losses(record.run_id))
+        self._touch()
+
+    def _touch(self) -> None:
+        self.version += 1
+        self.changed.set()
+        self.changed.clear()
+        for listener in list(self._listeners):
+            listener()
+
+
+def _run_folders(workspace: Workspace) -> Iterator[RunFolder]:
+    try:
+        entries = sorted(workspace.runs.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if (entry / "run.toml").is_file():
+            yield RunFolder(entry)
+
+
+def _news(folder: RunFolder, record: RunRecord) -> bool:
+    try:
+        if folder.journal.stat().st_size > record.journal_bytes:
+            return True
+        return folder.process.stat().st_mtime > record.updated
+    except OSError:
+        return False
+
+
+def _bad_request(request: RunRequest, error: ValidationError) -> BadInputError:
+    place = str(error.errors()[0]["loc"][0]) if error.errors() else ""
+    if place == "model_name":
+        return BadInputError(
+            f"'{request.model_name}' cannot be a model's name",
+            hint="use letters, digits, spaces, dots and hyphens, at most 64; for example "
+            f"'{default_model_name(request.model_name)}'",
+        )
+    return BadInputError(f"{place}: {error.errors()[0]['msg']}")
