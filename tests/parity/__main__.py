@@ -1,0 +1,52 @@
+"""``python -m tests.parity [--json] [FILTER …]``: one line a case with its largest deviation."""
+
+import json
+import sys
+
+import torch
+
+from tests.parity.goldens import root
+from tests.parity.judges import discover, judge
+
+
+def main(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    words = [a for a in arguments if not a.startswith("-")]
+    torch.set_num_threads(2)
+    if not root().is_dir():
+        print(f"no goldens at {root()} (set RECASTER_GOLDENS)", file=sys.stderr)
+        return 3
+    rows, failed = [], 0
+    for case in discover():
+        if words and not any(word in case.id for word in words):
+            continue
+        try:
+            deviations, error = judge(case), ""
+        except Exception as problem:
+            deviations, error = [], f"{type(problem).__name__}: {problem}"
+        ok = not error and bool(deviations) and all(d.ok for d in deviations)
+        failed += not ok
+        worst = max(deviations, key=lambda d: d.value / max(d.tolerance, 1e-12), default=None)
+        rows.append(
+            {
+                "case": case.id,
+                "ok": ok,
+                "error": error,
+                "deviations": {d.what: [d.value, d.tolerance] for d in deviations},
+            }
+        )
+        if not as_json:
+            said = f"{worst.what} {worst.value:.2e} of {worst.tolerance:.0e}" if worst else error
+            extra = [d for d in deviations if not d.ok]
+            print(f"{'ok  ' if ok else 'FAIL'} {case.id:<48} {said[:160]}", flush=True)
+            for d in extra[:12]:
+                print(f"       {d.what:<40} {d.value:.3e} > {d.tolerance:.0e}")
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(f"{len(rows) - failed} of {len(rows)} cases within tolerance")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
