@@ -1,0 +1,111 @@
+"""A z-buffer in numpy: which triangle each pixel shows, and where on it.
+
+All candidate (triangle, pixel) pairs are listed flat (each triangle's bounding box), tested with
+barycentric coordinates, and resolved by a minimum over depth: exact, no loop over triangles.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recaster_tui.demo.mesh import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """The visible surface, one entry per covered pixel, ordered by pixel.
+
+    Barycentric weights are those of the screen: at a head's depth range and this distance the
+    perspective correction would be far below a pixel.
+    """
+
+    width: int
+    height: int
+    pixel: NDArray[np.int32]  # (n,) row * width + column
+    triangle: Ints  # (n,) row of the triangle list
+    weights: Floats  # (3, n)
+    depth: Floats  # (n,)
+
+    def interpolate(self, triangles: Ints, attributes: Floats) -> Floats:
+        """Vertex *attributes* (V, k) at each fragment: (k, n), one contiguous row per attribute."""
+        corner = triangles[self.triangle]
+        w = self.weights[:, :, None]
+        mixed = attributes[corner[:, 0]] * w[0]
+        mixed += attributes[corner[:, 1]] * w[1]
+        mixed += attributes[corner[:, 2]] * w[2]
+        return np.ascontiguousarray(mixed.T)
+
+    def depth_map(self) -> Floats:
+        """(height, width) depth, infinite where nothing is."""
+        flat = np.full(self.width * self.height, np.inf, np.float32)
+        flat[self.pixel] = self.depth
+        return flat.reshape(self.height, self.width)
+
+
+def rasterize(points: Floats, depth: Floats, triangles: Ints, width: int, height: int) -> Fragments:
+    """Resolve what is visible at each pixel centre.
+
+    Args:
+        points: (V, 2) x (right) and y (down) in pixels; the centre of the first pixel is 0.5.
+        depth: (V,) distance from the viewer, smaller is nearer.
+        triangles: (T, 3) counter-clockwise seen from outside (y up); others are culled.
+        width: of the image in pixels.
+        height: likewise.
+    """
+    corners = points[triangles]
+    low = np.ceil(corners.min(1) - 0.5)
+    high = np.floor(corners.max(1) - 0.5)
+    low = np.maximum(low, 0).astype(np.int32)
+    high = np.minimum(high, [width - 1, height - 1]).astype(np.int32)
+    ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    extent = high - low + 1
+    kept = np.flatnonzero((area < -1e-6) & (extent > 0).all(1))
+    corners, low, extent, area = corners[kept], low[kept], extent[kept], area[kept]
+    ab, ac = ab[kept], ac[kept]
+
+    # Barycentric coordinates and depth are affine in the pixel: value = v0 + vx * x + vy * y,
+    # taken relative to the box's first pixel so that float32 suffices.
+    inverse = 1 / area
+    first = low.astype(np.float32) + np.float32(0.5) - corners[:, 0]
+    vx = ac[:, 1] * inverse
+    vy = -ac[:, 0] * inverse
+    wx = -ab[:, 1] * inverse
+    wy = ab[:, 0] * inverse
+    v0 = vx * first[:, 0] + vy * first[:, 1]
+    w0 = wx * first[:, 0] + wy * first[:, 1]
+
+    count = extent[:, 0] * extent[:, 1]
+    which = np.repeat(np.arange(len(kept)), count)
+    offset = np.arange(len(which), dtype=np.int32)
+    offset -= np.repeat((np.cumsum(count) - count).astype(np.int32), count)
+    columns = extent[:, 0][which]
+    dy = offset // columns
+    dx = offset - dy * columns
+    x, y = dx.astype(np.float32), dy.astype(np.float32)
+    v = v0[which] + vx[which] * x + vy[which] * y
+    w = w0[which] + wx[which] * x + wy[which] * y
+    inside = np.flatnonzero((v >= 0) & (w >= 0) & (v + w <= 1))
+
+    which, v, w = which[inside], v[inside], w[inside]
+    u = 1 - v - w
+    pixel = (low[:, 1][which] + dy[inside]) * np.int32(width) + low[:, 0][which] + dx[inside]
+    triangle = kept[which]
+    z = depth[triangles[triangle]]
+    z = z[:, 0] * u + z[:, 1] * v + z[:, 2] * w
+    nearest = np.full(width * height, np.inf, np.float32)
+    np.minimum.at(nearest, pixel, z)
+    winner = np.full(width * height, -1, np.int64)
+    front = np.flatnonzero(z <= nearest[pixel])
+    winner[pixel[front]] = front
+    seen = np.flatnonzero(winner >= 0)
+    chosen = winner[seen]
+    return Fragments(
+        width,
+        height,
+        seen.astype(np.int32),
+        triangle[chosen],
+        np.stack([u[chosen], v[chosen], w[chosen]]),
+        z[chosen],
+    )
