@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from recaster_tui.options.augmentation import AugmentationOptions
 from recaster_tui.options.common import Problem
-from recaster_tui.options.gan_plan import gan_divisor, gan_strides, nearest_patch_sizes
+from recaster_tui.options.gan_plan import (
+    default_patch_size,
+    gan_divisor,
+    gan_strides,
+    nearest_patch_sizes,
+)
 from recaster_tui.options.losses import LossOptions
 from recaster_tui.options.network import NetworkOptions
 
@@ -14,8 +19,8 @@ class AutoencoderOptions(NetworkOptions, AugmentationOptions, LossOptions):
 
     @property
     def effective_gan_patch_size(self) -> int:
-        """Patch size in pixels with 0 resolved to an eighth of the resolution."""
-        return self.gan_patch_size or self.resolution // 8
+        """Patch size in pixels, 0 resolved to about an eighth of the resolution."""
+        return self.gan_patch_size or default_patch_size(self.resolution)
 
     @property
     def gan_strides(self) -> tuple[int, ...]:
@@ -58,8 +63,8 @@ class AutoencoderOptions(NetworkOptions, AugmentationOptions, LossOptions):
                 f"gan_patch_size = {self.gan_patch_size} is out of range: 0 (an eighth of the "
                 "resolution) or 3 to 640",
             )
-        elif self.gan_power and self.resolution % multiple == 0:
-            patch = self.effective_gan_patch_size
+        elif self.gan_power and self.gan_patch_size and self.resolution % multiple == 0:
+            patch = self.gan_patch_size
             divisor = gan_divisor(patch)
             if self.resolution % divisor:
                 near = [str(n) for n in nearest_patch_sizes(patch, self.resolution)]

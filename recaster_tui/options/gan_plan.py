@@ -60,3 +60,12 @@ def nearest_patch_sizes(patch_size: int, resolution: int) -> tuple[int, ...]:
     below = max((p for p in fits if p <= patch_size), default=None)
     above = min((p for p in fits if p >= patch_size), default=None)
     return tuple(dict.fromkeys(p for p in (below, above) if p is not None))
+
+
+def default_patch_size(resolution: int) -> int:
+    """An eighth of *resolution*, or the next smaller size that fits it.
+
+    dfl-models.md 3.8 says that an eighth always fits; at 496, 528, 560, 592 and 624 it does not
+    (62 to 78 want a multiple of 32).
+    """
+    return nearest_patch_sizes(max(MIN_PATCH, resolution // 8), resolution)[0]

@@ -25,7 +25,7 @@ class NetworkOptions(TrainingOptions):
         dfl="resolution",
         help="""Side of the square face picture in pixels that the model learns. Time and memory
         grow with its square. Choose it by the size of the face in the destination frames.""",
-        recommended="128 to start; 224 to 320 for close-ups on 12 GB of VRAM or more",
+        recommended="128: a sound start; 224 to 320 for close-ups on 12 GB of VRAM or more",
     )
     face_type: FaceTypeName = option(
         "full",
