@@ -18,7 +18,12 @@ class TrainingOptions(BaseModel):
     """Options of every model class. Immutable: :meth:`changed` gives a checked copy."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        defer_build=True,  # mixins are never instantiated, and one run needs one class
     )
 
     batch_size: int = option(
