@@ -113,7 +113,7 @@ class History:
         """The remembered losses, at most 2,000 rows of ``LOSS_DTYPE``."""
         try:
             table = read_toml(self.path(run_id))["losses"]
-            rows = np.full(len(table["iteration"]), np.nan, LOSS_DTYPE)
+            rows = np.empty(len(table["iteration"]), LOSS_DTYPE)
             for name in ("iteration", "src", "dst", "ms"):
                 rows[name] = table[name]
         except (OSError, ValueError, TypeError, KeyError):

@@ -390,10 +390,9 @@ class Supervisor:
             self._touch()
         else:
             fresh = record_of(run)
-            self._records = {**self._record_table(), run.run_id: fresh}
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self.history.save, fresh, run.losses)
-            self._touch()
+            self._put(fresh, save=False)
 
     def _record_table(self) -> dict[str, RunRecord]:
         if self._records is None:
