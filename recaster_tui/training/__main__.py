@@ -1,0 +1,39 @@
+"""``python -m recaster_tui.training RUN_FOLDER``: the trainer process.
+
+Standard output and error are the run's ``trainer.log`` (the launcher wires them); nothing is
+ever asked there and nothing of value is only said there. Exit codes: DESIGN section 9.
+"""
+
+import faulthandler
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recaster_tui.errors import ExitCode
+from recaster_tui.training.start import start
+
+USAGE = "usage: python -m recaster_tui.training RUN_FOLDER\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train what the run folder asks for; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        sys.stderr.write(USAGE)
+        return ExitCode.OK if arguments in (["-h"], ["--help"]) else ExitCode.BAD_INPUT
+    configure_log()
+    return start(Path(arguments[0]))
+
+
+def configure_log() -> None:
+    """Log and crash dumps to standard error; warnings join the log."""
+    faulthandler.enable()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""One writer per model: ``flock`` on a file that names its holder (DESIGN section 4).
+
+The kernel drops the lock when the process dies, however it dies, so there is no stale lock to
+clean up; the text inside is only for the message.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import psutil
+
+from recaster_tui.training.failures import ModelLockedError
+
+LOCK_NAME = "lock"
+
+
+class FileLock:
+    """An exclusive lock, held until :meth:`release` or the end of the process."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back. The file stays: removing it would race with a waiting process."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def lock_model(folder: Path, run_id: str) -> FileLock:
+    """Take the lock of the model in *folder* (made if missing).
+
+    Raises:
+        ModelLockedError: another process holds it; the message names it.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_NAME
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = _holder(fd)
+        os.close(fd)
+        raise ModelLockedError(
+            f"this model is being trained by {holder}",
+            where=folder,
+            hint="attach to that run, or stop it first",
+        ) from error
+    record = {
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "host": socket.gethostname(),
+        "run": run_id,
+    }
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, (json.dumps(record) + "\n").encode(), 0)
+    return FileLock(path, fd)
+
+
+def _holder(fd: int) -> str:
+    try:
+        record = json.loads(os.pread(fd, 4096, 0))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(record["started"])))
+        return (
+            f"process {int(record['pid'])} on {record['host']}, "
+            f"run {record['run']}, started {since}"
+        )
+    except (ValueError, KeyError, TypeError, OSError):
+        return "another process"

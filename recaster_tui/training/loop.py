@@ -1,0 +1,406 @@
+"""The training loop: step, tell, obey, save, show. :meth:`Trainer.run` is the whole of it."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import recaster_tui
+from recaster_tui.errors import RecasterError
+from recaster_tui.options import TrainingOptions, live_problem, spec_map, validate
+from recaster_tui.protocol import EventType, Outcome, Phase
+from recaster_tui.training.commands import Desk, StopFlag, obey
+from recaster_tui.training.failures import (
+    BadOptionsError,
+    DiskFullError,
+    NonFiniteError,
+    SaveFailedError,
+    describe,
+)
+from recaster_tui.training.generations import load_model, make_current
+from recaster_tui.training.guards import SpikeGuard
+from recaster_tui.training.history import LossHistory
+from recaster_tui.training.journal import JournalWriter
+from recaster_tui.training.meter import Meter
+from recaster_tui.training.models.base import TrainableModel
+from recaster_tui.training.previews import thin_previews, write_previews
+from recaster_tui.training.retrain import WorstFaces
+from recaster_tui.training.saver import SaveOutcome, Saver
+from recaster_tui.training.session import DataSource, Session, warn_damaged
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+CALM_ITERATIONS = 5000
+"""A second collapse within so many iterations after a rollback ends the run."""
+
+LOOP_OPTIONS = frozenset(
+    {
+        "target_iterations",
+        "autosave_seconds",
+        "backup_hours",
+        "backups_kept",
+        "preview_seconds",
+        "preview_samples",
+        "retrain_worst",
+    }
+)
+"""Options that are the loop's own; a model never hears of a change to them."""
+
+_TROUBLE = {"nan": "the loss became NaN or infinite", "spike": "the loss jumped and stayed up"}
+
+
+@dataclass
+class Parts:
+    """What a trainer is put together from."""
+
+    session: Session
+    model: TrainableModel
+    data: DataSource
+    journal: JournalWriter
+    desk: Desk
+    stop: StopFlag
+    history: LossHistory
+    saver: Saver
+
+
+class Trainer:
+    """One model in training. Built and ended by :mod:`recaster_tui.training.process`.
+
+    Attributes:
+        iteration: the last iteration trained.
+        options: as they are now, live changes included.
+    """
+
+    def __init__(self, parts: Parts, *, iteration: int, trained_seconds: float = 0.0) -> None:
+        self.iteration = iteration
+        self.options: TrainingOptions = parts.session.options
+        self._session, self._model, self._data = parts.session, parts.model, parts.data
+        self._journal, self._desk, self._stop = parts.journal, parts.desk, parts.stop
+        self._history, self._saver = parts.history, parts.saver
+        self._live = dict(parts.session.live)
+        self._saved_live = dict(self._live)
+        self._target = _target(parts.session)
+        self._trained_before, self._trained = trained_seconds, 0.0
+        self._meter, self._guard, self._worst = Meter(), SpikeGuard(), WorstFaces()
+        self._paused = False
+        self._stopping: str | None = None
+        self._save_at_end = True
+        self._ending = False
+        self._last_preview = self._last_backup = time.monotonic()
+        self._rolled_back_to: int | None = None
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Train until the target, a stop, or a failure (an exception)."""
+        self._say(Phase.TRAINING, f"training from iteration {self.iteration}")
+        self.preview()
+        while not self._ended():
+            self._serve()
+            if self._paused or self._stopping is not None:
+                continue
+            self._iterate()
+            if self._meter.due:
+                self._tell()
+            self._keep()
+        return self._finish()
+
+    def _iterate(self) -> None:
+        begun = time.perf_counter()
+        batch = self._worst.take() if self.options.retrain_worst else None
+        fresh = batch is None
+        batch = batch or self._data.next_batch()
+        fetched = time.perf_counter()
+        result = self._model.train_step(batch)
+        self.iteration += 1
+        self._meter.add(self.iteration, result, fetched - begun)
+        if fresh and self.options.retrain_worst:
+            self._worst.add(batch, result)
+        self._trained += time.perf_counter() - begun
+
+    def _ended(self) -> bool:
+        if self._stop.event.is_set():
+            self._stopping = self._stopping or self._stop.reason
+        if self._stopping is None and self._reached() is not None:
+            self._tell()  # which may find that the last iterations were no good, and go back
+        return self._stopping is not None or self._reached() is not None
+
+    def _reached(self) -> str | None:
+        if self._paused:
+            return None
+        if 0 < self._target <= self.iteration:
+            return f"reached iteration {self._target}"
+        seconds = self._session.spec.target_seconds
+        return f"trained for {seconds:g} s" if 0 < seconds <= self._trained else None
+
+    def _finish(self) -> Outcome:
+        self._ending = True
+        outcome = Outcome.FINISHED if self._stopping is None else Outcome.STOPPED
+        message = self._stopping or self._reached() or ""
+        self._say(Phase.STOPPING, message)
+        self._tell()
+        self._saver.wait()
+        if self._save_at_end and self._unsaved():
+            self.save(f"saving iteration {self.iteration}")
+            self._saver.wait()
+            if self._saver.error is not None:
+                raise self._save_failed(self._saver.error)
+        if outcome is Outcome.FINISHED:
+            self.preview()
+        self._desk.close("the run has ended")
+        self._journal.emit(
+            EventType.DONE,
+            outcome=outcome.value,
+            iteration=self.iteration,
+            saved=self._saver.saved,
+            message=message,
+        )
+        return outcome
+
+    # -- telling ----------------------------------------------------------------------------
+
+    def _say(self, phase: Phase, text: str) -> None:
+        self._journal.emit(EventType.PHASE, phase=phase.value, text=text)
+
+    def _tell(self) -> None:
+        """Read the losses since the last time, write them down, and look whether all is well."""
+        flushed = self._meter.flush()
+        if flushed is None:
+            return
+        # The file first: who reads the event finds the rows.
+        self._history.append(flushed.rows)
+        self._journal.emit(
+            EventType.ITERATIONS,
+            first=flushed.first,
+            rows=[[round(float(v), 6) for v in row] for row in flushed.losses],
+            ms=round(flushed.ms, 3),
+            its=round(flushed.its, 3),
+            data_share=round(flushed.data_share, 4),
+        )
+        if flushed.non_finite is not None:
+            self._roll_back("nan", flushed.non_finite)
+        elif (onset := self._guard.add(flushed.rows)) is not None:
+            self._roll_back("spike", onset)
+
+    def figures(self) -> dict[str, Any]:
+        """The ``metrics`` that only the loop knows."""
+        rate = getattr(self.options, "learning_rate", None)
+        return {"learning_rate": rate} if rate is not None else {}
+
+    # -- obeying: the verbs of the control file ---------------------------------------------
+
+    def _serve(self) -> None:
+        """Do what was asked; while paused, wait a little for more."""
+        self._desk.poll()
+        while (request := self._desk.next()) is not None:
+            obey(self, self._desk, request)
+        if self._paused and self._stopping is None:
+            self._keep()
+            self._stop.event.wait(POLL_SECONDS)
+            self._meter.restart()
+
+    def pause(self) -> None:
+        """Stop stepping; what is not saved yet is saved."""
+        if self._paused:
+            return
+        self._tell()
+        self._paused = True
+        self._say(Phase.PAUSED, f"paused at iteration {self.iteration}")
+        if self._unsaved():
+            self.save()
+
+    def resume(self) -> bool:
+        """Step again; False when it was not paused."""
+        was, self._paused = self._paused, False
+        if was:
+            self._say(Phase.TRAINING, f"training from iteration {self.iteration}")
+        return was
+
+    def stop(self, *, save: bool) -> None:
+        """End after this iteration."""
+        self._save_at_end = save
+        self._stopping = "stopped by the user"
+
+    def change(self, key: str, value: Any) -> Any:
+        """Change a live option from the next iteration on; returns the value it took.
+
+        Raises:
+            BadOptionsError: there is no such option, it is not live, or the value is no good.
+        """
+        problem = live_problem(self.options, key, value)
+        if problem is None and key not in spec_map(self._session.model_class):
+            problem = f"{key} is DeepFaceLab's name: use ours"
+        if problem is not None:
+            raise BadOptionsError(problem)
+        self._tell()
+        self.options = validate(self._session.model_class, self.options.model_dump() | {key: value})
+        value = getattr(self.options, key)
+        if key == "target_iterations":
+            self._target = int(value)
+        elif key not in LOOP_OPTIONS:
+            needs = self._model.needs
+            self._model.set_option(key, value)
+            if self._model.needs != needs:
+                self._data.set_needs(self._model.needs)
+        self._live[key] = value
+        self._guard.reset()
+        self._worst.clear()
+        self._journal.emit(EventType.OPTION, key=key, value=value, iteration=self.iteration)
+        return value
+
+    # -- saving and showing -----------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Save and show what is due."""
+        first = self._saver.saved is None and self.iteration == 1 and not self._saver.busy
+        if first or self._saver.due(self.options.autosave_seconds):
+            backup = self._backup_due()
+            if backup or self._unsaved():
+                self.save(note="" if backup else None)
+        seconds = self.options.preview_seconds
+        if not self._paused and 0 < seconds <= time.monotonic() - self._last_preview:
+            self.preview()
+
+    def _unsaved(self) -> bool:
+        if self.iteration == 0:
+            return False
+        return self.iteration != self._saver.saved or self._live != self._saved_live
+
+    def _backup_due(self) -> bool:
+        hours = self.options.backup_hours
+        if hours <= 0 or time.monotonic() - self._last_backup < 3600 * hours:
+            return False
+        self._last_backup = time.monotonic()
+        return True
+
+    def save(
+        self,
+        text: str | None = None,
+        *done: Callable[[SaveOutcome], None],
+        note: str | None = None,
+    ) -> None:
+        """Copy the model now and write it in the background.
+
+        Args:
+            text: makes it a phase of its own, for a save that somebody waits for.
+            done: called when it is written, or was given up (then a warning is in the journal).
+            note: write a backup, too; may be empty.
+        """
+        self._tell()  # a generation holds every loss up to its iteration, and none is NaN
+        if self.iteration == 0:
+            raise RecasterError("nothing is trained yet")
+        if text:
+            self._say(Phase.SAVING, text)
+        snapshot = self._saver.copy(
+            self._model.state(),
+            iteration=self.iteration,
+            state=self._state(),
+            losses=self._history.rows,
+        )
+        self._saved_live = dict(self._live)
+
+        def over(_: SaveOutcome) -> None:
+            if text and not self._ending:
+                self._say(Phase.PAUSED if self._paused else Phase.TRAINING, "")
+
+        kept = self.options.backups_kept
+        self._saver.start(snapshot, *done, over, backup_note=note, backups_kept=kept)
+
+    def _state(self) -> Mapping[str, Any]:
+        session = self._session
+        return {
+            "model_class": session.model_class.value,
+            "model_name": session.spec.model_name,
+            "run_id": session.spec.run_id,
+            "seed": session.seed,
+            "trained_seconds": round(self._trained_before + self._trained, 3),
+            "saved": time.time(),
+            "loss_names": list(self._model.loss_names),
+            "options": self.options.model_dump(mode="json"),
+            "live": dict(self._live),
+            "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
+        }
+
+    def _save_failed(self, cause: Exception) -> RecasterError:
+        failure = describe(cause)
+        kind = DiskFullError if failure.code == "disk-full" else SaveFailedError
+        saved = self._saver.saved
+        return kind(
+            f"the last save failed: {failure.message}",
+            hint="nothing of this model is on disk" if saved is None else f"{saved} is saved",
+        )
+
+    def preview(self) -> bool:
+        """Show what the model can do now; False (and a warning) when it cannot be written."""
+        self._tell()
+        samples = self.options.preview_samples
+        views = self._model.preview(self._data.preview_batch(samples), samples)
+        try:
+            described = write_previews(self._session.folder, self.iteration, views)
+        except OSError as error:
+            failure = describe(error)
+            self._journal.emit(
+                EventType.WARNING,
+                code=failure.code,
+                message=f"the preview could not be written: {failure.message}",
+                hint=failure.hint,
+            )
+            return False
+        finally:
+            self._last_preview = time.monotonic()
+            self._meter.restart()
+        self._journal.emit(EventType.PREVIEW, iteration=self.iteration, views=described)
+        thin_previews(self._session.folder)
+        return True
+
+    # -- when it goes wrong -----------------------------------------------------------------
+
+    def _roll_back(self, why: str, onset: int) -> None:
+        """Go back to the last generation before *onset*, with half the learning rate; once."""
+        folder = self._session.model_folder
+        self._saver.wait()
+        rolled = self._rolled_back_to
+        if rolled is not None and onset - rolled < CALM_ITERATIONS:
+            raise NonFiniteError(
+                f"{_TROUBLE[why]} at iteration {onset}, again after going back to {rolled}",
+                hint="lower the learning rate, switch on clip_gradients, or look for damaged "
+                "faces; the last good save is kept",
+            )
+        loaded = load_model(folder, before=onset)
+        if loaded is None:
+            raise NonFiniteError(
+                f"{_TROUBLE[why]} at iteration {onset}, before anything was saved",
+                hint="lower the learning rate or use precision = float32",
+            )
+        warn_damaged(self._journal, folder, loaded.damaged)
+        left, self.iteration = self.iteration, loaded.generation.iteration
+        self._model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
+        make_current(folder, loaded.generation)
+        self._saver.saved = self._rolled_back_to = self.iteration
+        self._history.cut(self.iteration)
+        self._guard.reset()
+        self._worst.clear()
+        self._journal.emit(
+            EventType.ROLLED_BACK,
+            from_iteration=left,
+            to_iteration=self.iteration,
+            why=why,
+            onset=onset,
+            message=_TROUBLE[why],
+        )
+        rate = getattr(self.options, "learning_rate", None)
+        if rate is not None and live_problem(self.options, "learning_rate", rate / 2) is None:
+            self.change("learning_rate", rate / 2)
+        self._meter.restart()
+
+
+def _target(session: Session) -> int:
+    """The nearer of the run's and the options' target; a live change beats both. 0 = none."""
+    if "target_iterations" in session.live:
+        return int(session.live["target_iterations"])
+    targets = [session.spec.target_iterations, session.options.target_iterations]
+    return min((t for t in targets if t > 0), default=0)

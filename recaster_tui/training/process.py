@@ -1,0 +1,166 @@
+"""Putting a trainer together from a run folder, and taking it apart again."""
+
+import contextlib
+import logging
+import platform
+import socket
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+import recaster_tui
+from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase
+from recaster_tui.training.generations import Loaded, clean_up, load_model
+from recaster_tui.training.history import LossHistory
+from recaster_tui.training.lock import lock_model
+from recaster_tui.training.loop import Parts, Trainer
+from recaster_tui.training.meter import FLUSHES_PER_SECOND
+from recaster_tui.training.metrics import MachineMeter
+from recaster_tui.training.models.base import pick_device
+from recaster_tui.training.saver import Saver
+from recaster_tui.training.session import (
+    BuildModel,
+    OpenData,
+    Session,
+    describe_device,
+    load_faces,
+    open_session,
+    take_over,
+    warn_damaged,
+)
+from recaster_tui.training.start import Context
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    context: Context, build_model: BuildModel | None = None, open_data: OpenData | None = None
+) -> None:
+    """Train until the end; the ``done`` event is written when this returns.
+
+    Raises:
+        StopRequested: before training had begun.
+        RecasterError: what a user can mend; anything else is a bug.
+    """
+    if build_model is None:
+        from recaster_tui.training.models import build_model
+    if open_data is None:
+        from recaster_tui.training.data import open_data
+    session = open_session(context.folder.root)
+    device = pick_device(session.spec.device)
+    with contextlib.ExitStack() as cleanup:
+        lock = lock_model(session.model_folder, session.spec.run_id)
+        cleanup.callback(lock.release)
+        clean_up(session.model_folder)
+        loaded = load_model(session.model_folder)
+        if loaded is not None:
+            session = take_over(session, loaded.snapshot.state)
+            context.iteration = loaded.generation.iteration
+            context.saved = context.iteration
+        history = LossHistory(context.folder.losses, _losses(loaded))
+        _hello(context, session, device)
+        if loaded is not None:
+            warn_damaged(context.journal, session.model_folder, loaded.damaged)
+        parts = _build(context, session, device, loaded, history, build_model, open_data)
+        cleanup.callback(parts.data.close)
+        cleanup.callback(parts.saver.close)
+        seconds = float(loaded.snapshot.state.get("trained_seconds", 0.0)) if loaded else 0.0
+        trainer = Trainer(parts, iteration=context.iteration, trained_seconds=seconds)
+        del loaded
+        machine = MachineMeter(device.type, device.index or 0)
+        context.heartbeat.measure = lambda: machine() | trainer.figures()
+        context.heartbeat.iteration = lambda: trainer.iteration
+        try:
+            trainer.run()
+        finally:
+            context.iteration, context.saved = trainer.iteration, parts.saver.saved
+
+
+def _build(
+    context: Context,
+    session: Session,
+    device: torch.device,
+    loaded: Loaded | None,
+    history: LossHistory,
+    build_model: BuildModel,
+    open_data: OpenData,
+) -> Parts:
+    report = _Progress(context)
+    context.say(Phase.LOADING_DATA, "reading the faces")
+    faces = load_faces(session, context.journal, report)
+    context.check_stop()
+    title = f"{session.spec.model_name} ({session.model_class.title})"
+    context.say(Phase.BUILDING, f"building {title}")
+    model = build_model(
+        session.model_class,
+        session.options,
+        device,
+        generator_seed=session.generator_seed(context.iteration, 1),
+    )
+    if loaded is not None:
+        model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
+    context.check_stop()
+    context.say(Phase.LOADING_DATA, "preparing the faces")
+
+    def progress(current: int, total: int, *text: Any) -> None:
+        report("preparing faces", current, total, "faces")
+
+    data = open_data(
+        faces["src"],
+        faces["dst"],
+        model.needs,
+        device=device,
+        seed=session.generator_seed(context.iteration, 2),
+        cache_dir=session.cache_dir,
+        progress=progress,
+    )
+    saver = Saver(session.model_folder, context.journal, context.saved)
+    return Parts(session, model, data, context.journal, context.desk, context.stop, history, saver)
+
+
+class _Progress:
+    """Journals progress at most four times a second, and looks whether to stop."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._last = 0.0
+
+    def __call__(self, what: str, current: int, total: int, unit: str) -> None:
+        now = time.monotonic()
+        if now - self._last < 1.0 / FLUSHES_PER_SECOND and current < total:
+            return
+        self._last = now
+        self._context.check_stop()
+        self._context.journal.emit(
+            EventType.PROGRESS, what=what, current=current, total=total, unit=unit, text=what
+        )
+
+
+def _losses(loaded: Loaded | None) -> Any:
+    if loaded is None:
+        return np.empty(0, LOSS_DTYPE)
+    rows = loaded.snapshot.losses
+    return rows[rows["iteration"] <= loaded.generation.iteration]
+
+
+def _hello(context: Context, session: Session, device: torch.device) -> None:
+    process = psutil.Process()
+    context.journal.emit(
+        EventType.HELLO,
+        protocol=PROTOCOL_VERSION,
+        recaster=recaster_tui.__version__,
+        torch=torch.__version__,
+        python=platform.python_version(),
+        pid=process.pid,
+        started=process.create_time(),
+        device=describe_device(device),
+        host=socket.gethostname(),
+        model=session.spec.model_name,
+        model_class=session.model_class.value,
+        iteration=context.iteration,
+        resumed=context.saved is not None,
+        seed=session.seed,
+    )

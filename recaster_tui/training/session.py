@@ -1,0 +1,240 @@
+"""What a run is made of, before the first iteration: request, options, faces, model on disk."""
+
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from recaster_tui.errors import BadInputError
+from recaster_tui.files import write_atomic
+from recaster_tui.options import ModelClass, TrainingOptions, live_problem, specs, validate
+from recaster_tui.protocol import EventType, RunFolder, RunSpec, read_run_spec
+from recaster_tui.training.failures import BadOptionsError, TooFewFacesError
+from recaster_tui.training.generations import Damage, set_aside
+from recaster_tui.training.journal import JournalWriter
+from recaster_tui.training.models.base import Batch, DataNeeds, TrainableModel
+
+if TYPE_CHECKING:
+    from recaster_tui.faces.faceset import Faceset
+
+log = logging.getLogger(__name__)
+
+MINIMUM_FACES = 4
+"""Fewer cannot teach a network anything but these pictures; batches larger than it repeat faces."""
+
+
+class DataSource(Protocol):
+    """Where batches come from: :func:`recaster_tui.training.data.open_data`."""
+
+    def next_batch(self) -> Batch:
+        """The next random batch."""
+        ...
+
+    def preview_batch(self, n: int) -> Batch:
+        """*n* fixed samples of each side, not warped."""
+        ...
+
+    def set_needs(self, needs: DataNeeds) -> None:
+        """Go on with other augmentation."""
+        ...
+
+    def close(self) -> None:
+        """Release files and threads."""
+        ...
+
+
+BuildModel = Callable[..., TrainableModel]
+"""``(model_class, options, device, *, generator_seed) -> TrainableModel``"""
+OpenData = Callable[..., DataSource]
+"""``(src, dst, needs, *, device, seed, cache_dir, progress) -> DataSource``"""
+Progress = Callable[[str, int, int, str], None]
+"""``(what, current, total, unit)``; raises ``StopRequested`` when the user wants to stop."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One start of a run.
+
+    Attributes:
+        options: as validated, live changes of an earlier start of the same run included.
+        live: those live changes, by key.
+        seed: the one asked for, or one drawn for this model.
+    """
+
+    folder: RunFolder
+    spec: RunSpec
+    workspace: Path
+    options: TrainingOptions
+    live: Mapping[str, Any]
+    seed: int
+
+    @property
+    def model_class(self) -> ModelClass:
+        """The class of the model."""
+        return self.spec.model_class
+
+    @property
+    def model_folder(self) -> Path:
+        """``<workspace>/model/<name>.<class>``."""
+        return self.workspace / self.spec.model_folder
+
+    @property
+    def cache_dir(self) -> Path:
+        """Decoded faces; may be deleted at any time."""
+        return self.workspace / ".recaster" / "cache"
+
+    def generator_seed(self, iteration: int, salt: int) -> int:
+        """A seed below 2^63 for the generators of a start at *iteration*.
+
+        A resumed run must not draw the same warps and faces again from the beginning.
+        """
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + iteration * 0xBF58476D1CE4E5B9 + salt) % 2**64
+        mixed ^= mixed >> 31
+        return (mixed * 0x94D049BB133111EB % 2**64) >> 1
+
+
+def open_session(root: Path) -> Session:
+    """Read and check what the run folder asks for.
+
+    Raises:
+        DamagedError: not a run folder.
+        OptionsError: an option that cannot be used.
+    """
+    folder = RunFolder(root.resolve())
+    spec = read_run_spec(folder.spec)
+    options = validate(spec.model_class, spec.options, where=folder.spec)
+    # runs/<run-id>: a workspace can be moved, the run finds its place from where it lies.
+    workspace = folder.root.parent.parent
+    return Session(folder, spec, workspace, options, {}, options.seed or secrets.randbelow(2**31))
+
+
+def take_over(session: Session, state: Mapping[str, Any]) -> Session:
+    """Merge what the model's last state says: seed, and live changes of this same run.
+
+    Raises:
+        BadOptionsError: an option that is locked has another value than the model was made with.
+    """
+    if state.get("model_class", session.model_class.value) != session.model_class.value:
+        raise BadOptionsError(
+            f"the model on disk is of class {state['model_class']}", where=session.model_folder
+        )
+    stored = state.get("options", {})
+    wanted = session.options.model_dump(mode="json")
+    locked = [spec.key for spec in specs(session.model_class) if spec.locked]
+    different = [
+        f"{key} is {stored[key]!r} in the model and {wanted[key]!r} in the run"
+        for key in locked
+        if key in stored and stored[key] != wanted[key]
+    ]
+    if different:
+        raise BadOptionsError(
+            "these options are fixed once a model exists: " + "; ".join(different),
+            where=session.model_folder,
+            hint="use the model's own values, or train under another model name",
+        )
+    live: dict[str, Any] = {}
+    options = session.options
+    if state.get("run_id") == session.spec.run_id:
+        for key, value in dict(state.get("live", {})).items():
+            if live_problem(options, key, value) is None:
+                options = options.changed(**{key: value})
+                live[key] = value
+    seed = session.options.seed or int(state.get("seed", 0)) or session.seed
+    return replace(session, options=options, live=live, seed=seed)
+
+
+def load_faces(
+    session: Session, journal: JournalWriter, progress: Progress
+) -> dict[str, "Faceset"]:
+    """Open ``src`` and ``dst``; what is skipped is journaled and listed in ``skipped.txt``.
+
+    Raises:
+        BadInputError: a folder is missing.
+        TooFewFacesError: fewer than :data:`MINIMUM_FACES` usable faces.
+    """
+    from recaster_tui.faces.faceset import open_faceset
+
+    facesets: dict[str, Faceset] = {}
+    listing: list[str] = []
+    stored = {"src": session.spec.src, "dst": session.spec.dst}
+    for side, relative in stored.items():
+        folder = (session.workspace / relative).resolve()
+        if not folder.is_dir():
+            raise BadInputError(
+                f"there is no folder of {_TITLE[side]} faces",
+                where=folder,
+                hint="extract faces first, or make a synthetic workspace: recaster demo DIR",
+            )
+
+        def report(current: int, total: int, *_: object, side: str = side) -> None:
+            progress(f"faces {side}", current, total, "files")
+
+        faceset = open_faceset(folder, report)
+        facesets[side] = faceset
+        listing += [f"{side}\t{s.name}\t{s.code}\t{s.message}" for s in faceset.skipped]
+    if listing:
+        write_atomic(session.folder.root / "skipped.txt", "\n".join(listing) + "\n", durable=False)
+    for side, faceset in facesets.items():
+        _warn_skipped(journal, stored[side], faceset)
+    for side, faceset in facesets.items():
+        if len(faceset.faces) < MINIMUM_FACES:
+            raise TooFewFacesError(
+                f"only {len(faceset.faces)} usable {_TITLE[side]} faces, "
+                f"{len(faceset.skipped)} files skipped; at least {MINIMUM_FACES} are needed, "
+                "a few hundred for a good result",
+                where=faceset.folder,
+                hint="skipped.txt in the run folder says why each file was skipped"
+                if faceset.skipped
+                else "extract faces into this folder first",
+            )
+    return facesets
+
+
+def warn_damaged(journal: JournalWriter, folder: Path, damaged: Iterable[Damage]) -> None:
+    """Set damaged generations of the model in *folder* aside and say so."""
+    for damage in damaged:
+        try:
+            moved = set_aside(folder, [damage])
+            place = f"set aside in {moved[0].relative_to(folder)}" if moved else "not used"
+        except OSError as error:
+            place = f"not used, but still in its place ({error.strerror})"
+        journal.emit(
+            EventType.WARNING,
+            code="damaged-generation",
+            message=f"the save {damage.path.name} is damaged: {damage.reason}; {place}",
+            hint="an older save is used; check the disk if this happens again",
+        )
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """The ``device`` of the ``hello`` event."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return {"kind": "cuda", "name": properties.name, "memory": properties.total_memory}
+    if device.type == "cpu":
+        return {"kind": "cpu", "name": f"CPU, {torch.get_num_threads()} threads"}
+    return {"kind": device.type, "name": device.type.upper()}
+
+
+_TITLE = {"src": "source", "dst": "destination"}
+
+
+def _warn_skipped(journal: JournalWriter, folder: str, faceset: "Faceset") -> None:
+    by_code = defaultdict(list)
+    for skipped in faceset.skipped:
+        by_code[skipped.code].append(skipped)
+    for code, files in sorted(by_code.items()):
+        journal.emit(
+            EventType.WARNING,
+            code=f"face-{code}",
+            message=f"{len(files)} of {len(files) + len(faceset.faces)} files in {folder} "
+            f"skipped: {files[0].message}",
+            hint="skipped.txt in the run folder lists them all",
+            count=len(files),
+            files=[s.name for s in files[:5]],
+        )
