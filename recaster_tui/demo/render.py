@@ -37,7 +37,7 @@ class Label(IntEnum):
 
 @dataclass(frozen=True)
 class Rendering:
-    """A picture and the truth about it. Points are (x, y) pixels, y down."""
+    """A picture and the truth about it. Points are (x, y), y down; (0, 0) is a pixel's centre."""
 
     image: NDArray[np.uint8]  # (H, W, 3) BGR
     labels: NDArray[np.uint8]  # (H, W) of Label
@@ -71,7 +71,8 @@ def render(person: Person, scene: Scene, width: int, height: int) -> Rendering:
     surface_depth = fragments.depth_map()
     image = _smooth_edges(image, surface_depth)
     _draw_strands(person, scene, posed, turn, focal, surface_depth, image, labels)
-    mesh478 = landmarks478(points)
+    # The rasteriser counts from the first pixel's edge, pictures (and cv2) from its centre.
+    mesh478 = landmarks478(points) - np.float32(0.5)
     return Rendering(image, labels, landmarks68(mesh478), mesh478)
 
 

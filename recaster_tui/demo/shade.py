@@ -6,7 +6,6 @@ numpy operation runs over contiguous memory.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
