@@ -132,7 +132,7 @@ def decode_xseg_mask(data: bytes) -> Mask:
 
 def encode_xseg_mask(mask: ArrayLike) -> bytes:
     """A mask (H, W) or (H, W, 1) in 0..1 as PNG, or as JPEG where PNG exceeds 50,000 bytes."""
-    array = np.asarray(mask)
+    array = np.nan_to_num(np.asarray(mask, np.float32))
     if array.ndim == 3:
         array = array[:, :, 0]
     picture = np.clip(array * 255, 0, 255).astype(np.uint8)
@@ -150,7 +150,10 @@ def encode_xseg_mask(mask: ArrayLike) -> bytes:
 
 
 def _encoded(suffix: str, picture: NDArray[np.uint8], parameters: list[int]) -> bytes:
-    done, buffer = cv2.imencode(suffix, picture, parameters)
+    try:
+        done, buffer = cv2.imencode(suffix, picture, parameters)
+    except cv2.error:
+        done = False
     if not done:
         raise BadInputError(f"OpenCV could not encode the mask as {suffix}")
     return bytes(buffer)
