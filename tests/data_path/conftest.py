@@ -12,9 +12,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def goldens() -> Path:
-    shared = Path(
-        os.environ.get("RECASTER_SHARED", Path(__file__).parents[2].parent / "shared")
-    )
+    shared = Path(os.environ.get("RECASTER_SHARED", Path(__file__).parents[2].parent / "shared"))
     folder = shared / "goldens"
     if not folder.is_dir():
         pytest.skip(f"no goldens at {folder} (set RECASTER_SHARED)")

@@ -43,7 +43,7 @@ def reinhard(image: Image, reference: Image) -> Image:
 
 def linear(image: Image, reference: Image) -> Image:
     """Match mean and covariance with symmetric square roots (Hertzmann's "pca" variant)."""
-    target, mean_t, cov_t = _centred(image, 0, 1e-5)
+    target, _mean_t, cov_t = _centred(image, 0, 1e-5)
     _, mean_s, cov_s = _centred(reference, 0, 1e-5)
     mapping = _power(cov_s, 0.5) @ _power(cov_t, -0.5)
     return _back(target @ mapping.T + mean_s, image)

@@ -60,9 +60,7 @@ def _sample(
             column, row = x0 + i, y0 + j
             weight = weights_x[..., i] * weights_y[..., j]
             if not replicate:
-                weight = weight * (
-                    (column >= 0) & (column < width) & (row >= 0) & (row < height)
-                )
+                weight = weight * ((column >= 0) & (column < width) & (row >= 0) & (row < height))
             pixels = image[row.clip(0, height - 1), column.clip(0, width - 1)]
             out += pixels * weight[..., None]
     return out
