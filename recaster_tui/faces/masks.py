@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recaster_tui.errors import BadInputError
 from recaster_tui.faces.face import Face, FaceFileError, Polygon
+from recaster_tui.faces.polygons import fill_polygon
 
 Mask = NDArray[np.float32]
 
@@ -86,7 +87,7 @@ def polygon_mask(shape: Sequence[int], polygons: Iterable[Polygon]) -> Mask:
     for polygon in sorted(polygons, key=lambda p: not p.include):
         points = polygon.points.astype(np.int32)
         if len(points):
-            cv2.fillPoly(mask, [points], 1.0 if polygon.include else 0.0)
+            fill_polygon(mask, points, 1.0 if polygon.include else 0.0)
     return mask
 
 
