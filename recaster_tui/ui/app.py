@@ -1,0 +1,288 @@
+"""The app: modes, keys for everywhere, palette, signals. It holds no state of a run."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from recaster_tui.errors import RecasterError
+from recaster_tui.options import ModelClass
+from recaster_tui.protocol import CommandName
+from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
+from recaster_tui.ui.settings import load_settings, save_setting
+from recaster_tui.ui.theme import default_theme_name, load_themes, theme_variable_defaults
+from recaster_tui.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One main area: its key, its title, where its screen class is."""
+
+    name: str
+    key: str
+    title: str
+    module: str
+    screen: str
+
+    def make(self) -> Screen[Any]:
+        """Import and build the screen: the first visit pays for it."""
+        made: Screen[Any] = getattr(import_module(self.module), self.screen)()
+        return made
+
+
+_SCREENS = "recaster_tui.ui.screens"
+ALL_MODES = (
+    Mode("project", "1", "Project", f"{_SCREENS}.project", "ProjectScreen"),
+    Mode("train", "3", "Train", f"{_SCREENS}.train", "TrainScreen"),
+    Mode("runs", "4", "Runs", f"{_SCREENS}.runs", "RunsScreen"),
+)
+"""Faces (2), Rigs (5) and Merge (6) join when they do something."""
+
+
+class RecasterApp(App[int]):
+    """Shows one workspace and the runs that the supervisor knows."""
+
+    TITLE = "recaster"
+    CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
+        "styles/app.tcss",
+        "styles/train.tcss",
+        "styles/project.tcss",
+        "styles/runs.tcss",
+    ]
+    MODES: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {  # type: ignore[assignment]
+        mode.name: mode.make for mode in ALL_MODES
+    }
+    DEFAULT_MODE = "train"
+    ENABLE_COMMAND_PALETTE = True
+    BINDING_GROUP_TITLE = "Everywhere"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(
+                mode.key, f"switch_mode('{mode.name}')", mode.title, show=False, id=f"mode-{mode.name}"
+            )
+            for mode in ALL_MODES
+        ),
+        Binding("question_mark,f1", "keys", "Keys", show=False, id="keys", tooltip="This list"),
+        Binding("colon", "command_palette", "All actions", show=False, id="palette"),
+        Binding("t", "change_theme", "Theme", show=False, id="theme"),
+        Binding("q,ctrl+q", "quit", "Quit", show=False, id="quit", tooltip="Asks if runs are alive"),
+        Binding("ctrl+l", "repaint", "Repaint", show=False, id="repaint"),
+    ]
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        supervisor: Supervisor | None = None,
+        theme: str | None = None,
+        autostart: RunRequest | None = None,
+        watch: bool = True,
+    ) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.supervisor = supervisor or Supervisor()
+        self.current_run: Run | None = None
+        self.modes_shown = ALL_MODES
+        self._autostart = autostart
+        self._watch = watch
+        themes = load_themes()
+        self._problems = list(themes.problems)
+        for file in themes.files.values():
+            self.register_theme(file.theme)
+        usual = default_theme_name(os.environ)
+        wanted = theme or str(load_settings().get("theme", usual))
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            chosen, why = themes.choose(wanted)
+            self.theme = chosen.name
+            self._problems += [why] if why else []
+        self._remembered_theme = self.theme
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own variables, for themes that lack them."""
+        return theme_variable_defaults()
+
+    def on_mount(self) -> None:
+        """Signals, the supervisor, and the run to show."""
+        self._handle_signals()
+        for problem in self._problems:
+            self.notify(problem, title="Themes", severity="warning")
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        self.run_worker(self._begin(), group="begin", exit_on_error=False)
+
+    async def _begin(self) -> None:
+        """Take in the workspace's runs; show the living one, else the last."""
+        try:
+            await self.supervisor.adopt(self.workspace)
+            if self._watch:
+                self.supervisor.start_background(self.workspace)
+            if self.current_run is None:
+                self.current_run = await self._run_to_show()
+            if self._autostart is not None and not self._live_here():
+                wish = self._autostart
+                self.current_run = await self.supervisor.start(self.workspace, wish)
+        except RecasterError as error:
+            self.notify(str(error), severity="error", timeout=15)
+        except OSError as error:
+            log.exception("starting")
+            self.notify(f"cannot read the workspace: {error}", severity="error", timeout=15)
+
+    async def _run_to_show(self) -> Run | None:
+        if live := self._live_here():
+            return live[0]
+        root = str(self.workspace.root)
+        for record in self.supervisor.records():
+            if record.workspace == root and not record.missing:
+                with contextlib.suppress(RecasterError):
+                    return await self.supervisor.attach(record.run_id, record=record)
+        return None
+
+    def _live_here(self) -> list[Run]:
+        root = self.workspace.root
+        return [r for r in self.supervisor.live_runs() if r.workspace_root == root]
+
+    async def on_unmount(self) -> None:
+        """Let go of the runs; they go on."""
+        await self.supervisor.aclose()
+
+    def _handle_signals(self) -> None:
+        # Textual dies of these without giving the terminal back (spec/terminal.md 6).
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._die_of, number)
+
+    def _die_of(self, number: signal.Signals) -> None:
+        log.info("ended by %s", number.name)
+        self.exit(return_code=128 + number)
+
+    # -- what screens use -----------------------------------------------------------------------
+
+    @property
+    def suggested_model_name(self) -> str:
+        """For a first model: the workspace's name."""
+        return default_model_name(self.workspace.name)
+
+    def show_run(self, run: Run | None) -> None:
+        """Make *run* the one the Train screen shows."""
+        self.current_run = run
+
+    async def open_run(self, run_id: str) -> None:
+        """Attach to a run and go to the Train screen.
+
+        Raises:
+            RecasterError: there is no such run, or its folder is gone or damaged.
+        """
+        self.show_run(await self.supervisor.attach(run_id))
+        await self.switch_mode("train")
+
+    async def start_training(
+        self, model: ModelClass, options: dict[str, Any], name: str, device: str
+    ) -> Run:
+        """Go on with the shown run where nothing was changed, else begin a new run.
+
+        Raises:
+            RecasterError: it cannot be started; says why.
+        """
+        run = self.current_run
+        if run is not None and run.state.over:
+            spec = run.spec
+            same = (spec.model_class, spec.model_name, spec.device) == (model, name, device)
+            if same and dict(spec.options) == options and spec.target_iterations == int(
+                options.get("target_iterations") or 0
+            ):
+                return await self.supervisor.resume(run.run_id)
+        request = RunRequest(model_class=model, options=options, model_name=name, device=device)
+        return await self.supervisor.start(self.workspace, request)
+
+    # -- actions --------------------------------------------------------------------------------
+
+    def action_keys(self) -> None:
+        """The help of this screen."""
+        from recaster_tui.ui.screens.help import HelpScreen
+
+        screen = self.screen
+        if isinstance(screen, HelpScreen):
+            return
+        title = screen.BINDING_GROUP_TITLE or type(screen).__name__
+        self.push_screen(HelpScreen(list(screen.active_bindings.values()), title))
+
+    def action_repaint(self) -> None:
+        """Draw everything again, after something else wrote to the terminal."""
+        self.refresh(repaint=True, layout=True)
+
+    async def action_quit(self) -> None:
+        """Leave; with runs alive, ask what becomes of them."""
+        live = self.supervisor.live_runs()
+        if not live:
+            self.exit(0)
+            return
+        from recaster_tui.ui.screens.quit import LEAVE, STOP, QuitScreen
+
+        if isinstance(self.screen, QuitScreen):
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == LEAVE:
+                self.exit(0)
+            elif answer == STOP:
+                self.run_worker(self._stop_and_exit(), exit_on_error=False)
+
+        self.push_screen(QuitScreen(live), answered)
+
+    async def _stop_and_exit(self) -> None:
+        runs = self.supervisor.live_runs()
+        self.notify("saving, then the window closes", title="Stopping", timeout=30)
+        answers = await asyncio.gather(
+            *(run.command(CommandName.STOP, save=True) for run in runs), return_exceptions=True
+        )
+        for run, answer in zip(runs, answers, strict=True):
+            if isinstance(answer, BaseException):
+                self.notify(str(answer), title=run.spec.model_name, severity="error", timeout=12)
+                return
+        async with asyncio.timeout(120):
+            while self.supervisor.live_runs():
+                await self.supervisor.changed.wait()
+        self.exit(0)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action that has a key here, and a few that need none."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if not binding.description or binding.system or binding.action in seen:
+                continue
+            if binding.action in ("command_palette",) or not active.enabled:
+                continue
+            seen.add(binding.action)
+            yield SystemCommand(
+                binding.description,
+                binding.tooltip or f"key: {binding.key}",
+                self._runner(binding.action, active.node),
+            )
+        yield SystemCommand("Screenshot", "Save this screen as SVG", self.deliver_screenshot)
+
+    def _runner(self, action: str, node: Any) -> Callable[[], Any]:
+        async def run() -> None:
+            await self.run_action(action, default_namespace=node)
+
+        return run
+
+    def _keep_theme(self, theme: Any) -> None:
+        if theme.name != self._remembered_theme:
+            self._remembered_theme = theme.name
+            save_setting("theme", theme.name)

@@ -1,0 +1,137 @@
+"""The keys of a screen, made from its bindings; and small dialogs."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.dom import DOMNode
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from recaster_tui.ui.palette import palette
+from recaster_tui.ui.widgets.bars import key_name
+
+T = TypeVar("T")
+
+
+class HelpScreen(ModalScreen[None]):
+    """Every key that works now, by the thing it belongs to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "dismiss(None)", "Close", id="help-close"),
+        Binding("j,down", "scroll(1)", "Down", show=False, id="help-down"),
+        Binding("k,up", "scroll(-1)", "Up", show=False, id="help-up"),
+    ]
+
+    def __init__(self, bindings: Sequence[ActiveBinding], title: str) -> None:
+        super().__init__()
+        self._active = bindings
+        self._heading = title
+
+    def compose(self) -> ComposeResult:
+        """A frame with a scrolling table."""
+        with Vertical(classes="dialog", id="help-dialog") as dialog:
+            dialog.border_title = f"Keys: {self._heading}"
+            dialog.border_subtitle = "esc closes"
+            with VerticalScroll(id="help-scroll"):
+                yield Static(id="help-table")
+
+    def on_mount(self) -> None:
+        """Fill the table with the theme's colours."""
+        _, _, ground, ink = self.query_one("#help-table").colors
+        colours = palette(self.app, ground, ink)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column()
+        for group, rows in grouped(self._active):
+            table.add_row("", Text(group, colours.style("primary", bold=True)))
+            for keys, label, tooltip in rows:
+                text = Text(label)
+                if tooltip and tooltip != label:
+                    text.append(f"  {tooltip}", colours.muted())
+                table.add_row(Text(keys, colours.style("accent", bold=True)), text)
+            table.add_row("", "")
+        self.query_one("#help-table", Static).update(table)
+
+    def action_scroll(self, step: int) -> None:
+        """Move the table."""
+        self.query_one("#help-scroll").scroll_relative(y=step, animate=False)
+
+
+def grouped(active: Sequence[ActiveBinding]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """(group, [(keys, label, tooltip)]): keys of one action together, in order of binding."""
+    groups: dict[str, dict[str, tuple[list[str], str, str]]] = {}
+    for item in active:
+        binding = item.binding
+        if not binding.description or binding.system:
+            continue
+        rows = groups.setdefault(_group_of(item.node), {})
+        keys, _, _ = rows.setdefault(
+            binding.action, ([], binding.description, binding.tooltip or "")
+        )
+        name = key_name(binding.key_display or binding.key)
+        if name not in keys:
+            keys.append(name)
+    return [
+        (group, [(" ".join(keys), label, tip) for keys, label, tip in rows.values()])
+        for group, rows in groups.items()
+    ]
+
+
+def _group_of(node: DOMNode) -> str:
+    title = node.BINDING_GROUP_TITLE
+    return title if title else "Everywhere" if node.parent is None else type(node).__name__
+
+
+class Picker(ModalScreen[T | None], Generic[T]):
+    """Choose one of a list: (label, note, value). Dismissed with the value, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "Cancel", id="picker-cancel"),
+        Binding("j", "move(1)", "Down", show=False, id="picker-down"),
+        Binding("k", "move(-1)", "Up", show=False, id="picker-up"),
+    ]
+
+    def __init__(self, title: str, items: Sequence[tuple[str, str, T]]) -> None:
+        super().__init__()
+        self._heading = title
+        self._items = items
+
+    def compose(self) -> ComposeResult:
+        """A framed list."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._heading
+            dialog.border_subtitle = "enter takes · esc leaves"
+            yield OptionList(id="picker-list")
+
+    def on_mount(self) -> None:
+        """Labels with notes below."""
+        listing = self.query_one(OptionList)
+        _, _, ground, ink = listing.colors
+        colours = palette(self.app, ground, ink)
+        for label, note, _ in self._items:
+            text = Text(label, colours.style("text", bold=True))
+            if note:
+                text.append(f"\n  {note}", colours.muted())
+            listing.add_option(Option(text))
+        listing.focus()
+        if self._items:
+            listing.highlighted = 0
+
+    def action_move(self, step: int) -> None:
+        """j and k."""
+        listing = self.query_one(OptionList)
+        if step > 0:
+            listing.action_cursor_down()
+        else:
+            listing.action_cursor_up()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Taken."""
+        event.stop()
+        self.dismiss(self._items[event.option_index][2])

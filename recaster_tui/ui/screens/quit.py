@@ -1,0 +1,64 @@
+"""Leaving while something trains."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from recaster_tui.ui import words
+
+if TYPE_CHECKING:
+    from recaster_tui.supervisor import Run
+
+LEAVE, STOP, CANCEL = "leave", "stop", "cancel"
+
+
+class QuitScreen(ModalScreen[str]):
+    """Leave running, stop and save, or stay."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", f"choose('{LEAVE}')", "Leave running", id="quit-leave"),
+        Binding("s", f"choose('{STOP}')", "Stop and save", id="quit-stop"),
+        Binding("escape,c,n", f"choose('{CANCEL}')", "Stay", id="quit-cancel"),
+        Binding("left,h", "app.focus_previous", "Previous", show=False, id="quit-previous"),
+        Binding("right", "app.focus_next", "Next", show=False, id="quit-next"),
+    ]
+
+    def __init__(self, runs: "list[Run]") -> None:
+        super().__init__()
+        self._runs = runs
+
+    def compose(self) -> ComposeResult:
+        """What runs, and three buttons."""
+        with Vertical(classes="dialog", id="quit-dialog") as dialog:
+            dialog.border_title = "Quit"
+            lines = [
+                f"{run.spec.model_name} ({run.spec.model_class.title}), "
+                f"{run.state}, iteration {words.count(run.iteration)}"
+                for run in self._runs[:6]
+            ]
+            what = "A model is" if len(lines) == 1 else f"{len(self._runs)} models are"
+            yield Static(
+                f"{what} being trained:\n\n" + "\n".join(f"  {line}" for line in lines)
+                + "\n\nLeft running, it goes on without this window; open recaster again to see it.",
+                markup=False,
+            )
+            with Horizontal(id="quit-buttons"):
+                yield Button("Leave running (l)", variant="primary", id=LEAVE)
+                yield Button("Stop and save (s)", variant="warning", id=STOP)
+                yield Button("Cancel (esc)", id=CANCEL)
+
+    def on_mount(self) -> None:
+        """The harmless choice first."""
+        self.query_one(f"#{LEAVE}").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """A button."""
+        self.dismiss(event.button.id or CANCEL)
+
+    def action_choose(self, answer: str) -> None:
+        """A key."""
+        self.dismiss(answer)

@@ -1,0 +1,473 @@
+"""The Train screen: configuration, what the run does, its curve and its pictures."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.widget import Widget
+
+from recaster_tui import paths
+from recaster_tui.errors import RecasterError
+from recaster_tui.options import load_config
+from recaster_tui.protocol import CommandName
+from recaster_tui.supervisor import Run, RunState
+from recaster_tui.ui import words
+from recaster_tui.ui.form_model import DEVICE, MODEL, NAME, FormModel
+from recaster_tui.ui.screens.base import ModeScreen
+from recaster_tui.ui.widgets.bars import TabStrip
+from recaster_tui.ui.widgets.loss_chart import LossChart
+from recaster_tui.ui.widgets.option_form import OptionForm, OptionRows
+from recaster_tui.ui.widgets.panel import Panel
+from recaster_tui.ui.widgets.preview import PreviewWidget
+from recaster_tui.ui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from recaster_tui.options import Config
+
+log = logging.getLogger(__name__)
+
+TABS = (("form", "Configuration"), ("chart", "Loss"), ("preview", "Preview"))
+_SEND_AFTER = 0.4  # seconds of quiet before a live option is sent
+
+
+class TrainScreen(ModeScreen):
+    """The heart of the program."""
+
+    BINDING_GROUP_TITLE = "Train"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
+        Binding("p", "pause", "Pause", id="train-pause", tooltip="Keep the model in memory, wait"),
+        Binding("p", "go_on", "Resume", id="train-resume", tooltip="Go on after a pause"),
+        Binding("x", "stop", "Stop", id="train-stop", tooltip="Save and end the run"),
+        Binding("w", "save", "Save", id="train-save", tooltip="Save the model now"),
+        Binding("b", "backup", "Backup", id="train-backup", tooltip="Save and keep a copy"),
+        Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
+        Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),
+        Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
+        Binding("shift+space,comma", "view(-1)", "Previous view", show=False, id="train-view-back"),
+        Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
+        Binding("f", "full", "Full", id="train-full", tooltip="Preview on the whole screen"),
+        Binding("P", "preview", "New preview", show=False, id="train-preview"),
+        Binding("y", "log", "Logarithmic loss axis", show=False, id="train-log"),
+        Binding("e", "smooth", "Smoothing of the curve", show=False, id="train-smooth"),
+        Binding(
+            "left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"
+        ),
+        Binding(
+            "right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"
+        ),
+        Binding("c", "form", "Hide or show the configuration", show=False, id="train-form"),
+        Binding("tab", "pane(1)", "Next panel", show=False, id="train-next-panel"),
+        Binding("shift+tab", "pane(-1)", "Previous panel", show=False, id="train-previous-panel"),
+        Binding("escape", "leave_full", "Leave full screen", show=False, id="train-leave-full"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form_model = FormModel()
+        self._shown: Run | None = None
+        self._version = -1
+        self._state: RunState | None = None
+        self._notices = 0
+        self._options: dict[str, Any] = {}
+        self._tab = "form"
+        self._preview_key: tuple[int, int] = (0, 0)
+        self._send: dict[str, Any] = {}
+
+    # -- layout ---------------------------------------------------------------------------------
+
+    def body(self) -> Iterable[Widget]:
+        """Status above everything; form left; chart over preview right."""
+        status = StatusLine(id="status")
+        tabs = TabStrip(TABS, id="tabs")
+        form = Panel(OptionForm(self.form_model, id="form"), title="Configuration", id="form-panel")
+        chart = Panel(LossChart(id="chart"), title="Loss", id="chart-panel")
+        preview = Panel(PreviewWidget(id="preview"), title="Preview", id="preview-panel")
+        status_panel = Panel(status, title="Run", id="status-panel")
+        # The form comes last and is docked left: where there are tabs, the status is above it.
+        right = Vertical(status_panel, chart, preview, id="right")
+        yield Vertical(tabs, Container(right, form, id="columns"), id="train")
+
+    @property
+    def form(self) -> OptionForm:
+        """The configuration."""
+        return self.query_one(OptionForm)
+
+    @property
+    def chart(self) -> LossChart:
+        """The curves."""
+        return self.query_one(LossChart)
+
+    @property
+    def preview(self) -> PreviewWidget:
+        """The pictures."""
+        return self.query_one(PreviewWidget)
+
+    def on_mount(self) -> None:
+        """First layout: the form open where nothing trains."""
+        super().on_mount()
+        self.form_model.name = self.recaster.suggested_model_name
+        self.open_tab("form", focus=False)
+        self._captions()
+        self.form.rows.focus()
+        self._check_exists()
+
+    def open_tab(self, name: str, *, focus: bool = True) -> None:
+        """Show a panel where only one has room, and focus it."""
+        self._tab = name
+        for tab, _ in TABS:
+            self.set_class(tab == name, f"-tab-{tab}")
+        self.query_one(TabStrip).activate(name)
+        if focus:
+            {"form": self.form.rows, "chart": self.chart, "preview": self.preview}[name].focus()
+
+    def action_pane(self, step: int) -> None:
+        """The next panel; where there are tabs, the next tab."""
+        names = [name for name, _ in TABS]
+        if self.has_class("-no-form") and not self.has_class("-narrow"):
+            names.remove("form")
+        if self.has_class("-full"):
+            return
+        here = names.index(self._tab) if self._tab in names else 0
+        self.open_tab(names[(here + step) % len(names)])
+
+    def on_descendant_focus(self) -> None:
+        """Clicks move the focus, too: keep the tab in step."""
+        focused = self.focused
+        for name, selector in (("form", "#form-panel"), ("chart", "#chart"), ("preview", "#preview")):
+            widget = self.query_one(selector)
+            inside = focused is not None and widget in focused.ancestors_with_self
+            if inside and self._tab != name:
+                self.open_tab(name, focus=False)
+
+    def action_full(self) -> None:
+        """The preview alone."""
+        full = not self.has_class("-full")
+        self.set_class(full, "-full")
+        self.open_tab("preview")
+
+    def action_leave_full(self) -> None:
+        """Back from the whole screen."""
+        self.remove_class("-full")
+
+    def action_form(self) -> None:
+        """Give the form's columns to chart and preview."""
+        self.toggle_class("-no-form")
+        if self.has_class("-no-form") and self._tab == "form":
+            self.open_tab("chart")
+
+    # -- showing the run ------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Read the run; only what changed is drawn."""
+        run = self.recaster.current_run
+        if run is not self._shown:
+            self._switch(run)
+        self.query_one(StatusLine).show(run)
+        if run is None:
+            return
+        if run.version != self._version:
+            self._version = run.version
+            self.chart.set_data(run.losses, run.markers, _loss_names(run))
+            key = (len(run.previews), run.previews[-1].iteration if run.previews else 0)
+            if key != self._preview_key:
+                self._preview_key = key
+                self.preview.set_previews(list(run.previews))
+            self._follow_options(run)
+            self._tell(run)
+        if run.state is not self._state:
+            self._state_changed(run)
+        self._captions()
+
+    def _switch(self, run: Run | None) -> None:
+        first = self._shown is None
+        self._shown, self._version, self._state = run, -1, None
+        self._preview_key = (0, 0)
+        self.preview.clear()
+        self.chart.set_data(None)
+        if run is None:
+            self.form_model.running = False
+            self._check_exists()
+            self.form.reload()
+            self.refresh_bindings()
+            return
+        self._notices = len(run.notices)
+        self._options = dict(run.options)
+        form = self.form_model
+        form.load(run.spec.model_class, run.options)
+        form.name, form.device = run.spec.model_name, run.spec.device
+        if form.device not in form.devices:
+            form.devices = (*form.devices, form.device)
+        self._check_exists()
+        self.form.reload()
+        if first and run.state.live and self.focused is self.form.rows:
+            self.open_tab("chart")
+
+    def _state_changed(self, run: Run) -> None:
+        before, self._state = self._state, run.state
+        self.form_model.running = run.state.live
+        self._check_exists()
+        self.form.reload()
+        self.refresh_bindings()
+        if before is None:
+            return
+        name = run.spec.model_name
+        if run.state is RunState.FAILED:
+            self.notify(run.message, title=f"{name} failed", severity="error", timeout=15)
+        elif run.state is RunState.FINISHED:
+            text = f"iteration {words.count(run.iteration)}, saved"
+            self.notify(text, title=f"{name} has reached its target", timeout=10)
+        elif run.state is RunState.STOPPED:
+            self.notify(f"saved at iteration {words.count(run.facts.saved_iteration)}", title=name)
+        elif run.state in (RunState.LOST, RunState.STALLED):
+            self.notify(run.message, title=f"{name} is {run.state}", severity="warning")
+
+    def _tell(self, run: Run) -> None:
+        new, self._notices = run.notices[self._notices :], len(run.notices)
+        for notice in new[-3:]:
+            severity = "error" if notice.level == "error" else "warning"
+            text = notice.message + (f"\n{notice.hint}" if notice.hint else "")
+            self.notify(text, severity=severity, timeout=10)  # type: ignore[arg-type]
+
+    def _follow_options(self, run: Run) -> None:
+        changed = {k: v for k, v in run.options.items() if self._options.get(k) != v}
+        if not changed:
+            return
+        self._options = dict(run.options)
+        waiting = {k: v for k, v in changed.items() if k not in self._send}
+        self.form_model.load(run.spec.model_class, {**self.form_model.values, **waiting})
+        if not self.form.rows.editing:
+            self.form.reload()
+
+    def _captions(self) -> None:
+        chart, preview = self.query_one("#chart-panel"), self.query_one("#preview-panel")
+        chart.border_subtitle = self.chart.settings
+        caption = self.preview.caption
+        preview.border_title = f"Preview  {caption}" if caption else "Preview"
+        preview.border_subtitle = self.preview.age()
+        form = self.query_one("#form-panel")
+        wrong = len(self.form_model.errors())
+        form.border_subtitle = f"{wrong} to mend" if wrong else ""
+
+    def on_loss_chart_settings_changed(self) -> None:
+        """Range, scale or smoothing."""
+        self._captions()
+
+    def on_preview_widget_shown(self) -> None:
+        """Another picture."""
+        self._captions()
+
+    # -- configuration --------------------------------------------------------------------------
+
+    def model_folder(self) -> Path:
+        """Where the configured model lies or would lie."""
+        form = self.form_model
+        return self.recaster.workspace.models / f"{form.name}.{form.model.value}"
+
+    def _check_exists(self) -> bool:
+        """Whether the configured model exists: its fixed options are then known and fixed."""
+        form = self.form_model
+        existed, form.exists = form.exists, (self.model_folder() / "CURRENT").exists()
+        return form.exists and not existed
+
+    def on_option_rows_changed(self, event: OptionRows.Changed) -> None:
+        """A value was changed: note it, or tell the running trainer."""
+        event.stop()
+        run = self._shown
+        if event.key in (MODEL, NAME):
+            if self._check_exists():
+                self._take_options_of_model()
+            self.form.reload()
+        elif event.key != DEVICE and run is not None and run.state.live:
+            if event.key in self.form_model.errors():
+                return
+            self._send[event.key] = event.value
+            self.set_timer(_SEND_AFTER, lambda: self._send_option(run, event.key, event.value))
+        self._captions()
+
+    def _send_option(self, run: Run, key: str, value: Any) -> None:
+        # The last of several quick presses counts.
+        if self._send.get(key) == value and self._send.pop(key, None) is not None:
+            self.run_worker(self._set_option(run, key, value), group="set", exit_on_error=False)
+
+    async def _set_option(self, run: Run, key: str, value: Any) -> None:
+        label = next((f.label for f in self.form_model.fields() if f.key == key), key)
+        if not await self._command(run, CommandName.SET, f"{label} = {words.plain(value)}",
+                                   key=key, value=value):  # fmt: skip
+            self.form_model.load(run.spec.model_class, run.options)
+            self.form.reload()
+
+    def on_option_rows_refused(self, event: OptionRows.Refused) -> None:
+        """Say why not."""
+        event.stop()
+        self.notify(event.why, title=event.label, severity="warning", timeout=4)
+
+    def _take_options_of_model(self) -> None:
+        """The configured name is an existing model: go on with what it was trained with."""
+        form = self.form_model
+        for record in self.recaster.supervisor.records():
+            same = (record.model_name, record.model_class) == (form.name, form.model.value)
+            if same and record.workspace == str(self.recaster.workspace.root):
+                form.load(form.model, record.options)
+                self.notify("its configuration was loaded", title=f"{form.name} exists")
+                return
+
+    def action_load(self) -> None:
+        """Choose one of the configs."""
+        from recaster_tui.ui.screens.help import Picker
+
+        items: list[tuple[str, str, Config]] = []
+        for name, path in paths.find_all("configs").items():
+            try:
+                config = load_config(path)
+            except RecasterError as error:
+                self.notify(str(error), title=name, severity="warning")
+                continue
+            note = " · ".join(t for t in (config.model.title, config.hardware) if t)
+            items.append((config.title or name, note, config))
+        if not items:
+            self.notify("no configs found", severity="warning")
+            return
+        self.app.push_screen(Picker("Load a configuration", items), self._take_config)
+
+    def _take_config(self, config: "Config | None") -> None:
+        if config is None:
+            return
+        self.form.load(config.model, config.options.model_dump())
+        self._check_exists()
+        self.form.reload()
+        self.notify(config.description or config.hardware, title=config.title or config.name)
+
+    def action_new(self) -> None:
+        """Configure another model; the run that is shown goes on by itself."""
+        taken = {p.stem for p in self.recaster.workspace.models.glob("*.*")}
+        base, number = self.recaster.suggested_model_name, 2
+        name = base
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        self.recaster.show_run(None)
+        self._switch(None)
+        self.form_model.name = name
+        self._check_exists()
+        self.open_tab("form")
+        self.form.reload()
+        self.form.rows.goto(NAME)
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what makes sense now is bound."""
+        run = self.recaster.current_run if self.is_mounted else None
+        state = run.state if run is not None else None
+        live = state is not None and state.live
+        match action:
+            case "start" | "load":
+                return not live
+            case "pause":
+                return live and state is not RunState.PAUSED
+            case "go_on":
+                return state is RunState.PAUSED
+            case "stop" | "save" | "backup" | "preview":
+                return live
+            case "new":
+                return run is not None
+            case "leave_full":
+                return self.has_class("-full")
+        return True
+
+    async def action_start(self) -> None:
+        """Begin, or go on with, the configured model."""
+        form = self.form_model
+        if self.form.rows.editing:
+            return
+        errors = form.errors()
+        if errors:
+            key, message = next(iter(errors.items()))
+            self.notify(message, title="The configuration is not right yet", severity="error")
+            if key:
+                self.open_tab("form")
+                self.form.rows.goto(key)
+            return
+        self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
+
+    async def _start(self) -> None:
+        form, app = self.form_model, self.recaster
+        try:
+            run = await app.start_training(form.model, dict(form.values), form.name, form.device)
+        except RecasterError as error:
+            self.notify(str(error), title="Cannot start", severity="error", timeout=12)
+            return
+        app.show_run(run)
+        self.tick()
+        self.open_tab("chart")
+
+    def _ask(self, name: CommandName, done: str, **args: Any) -> None:
+        run = self.recaster.current_run
+        if run is not None and run.state.live:
+            self.run_worker(self._command(run, name, done, **args), exit_on_error=False)
+
+    async def _command(self, run: Run, name: CommandName, done: str, **args: Any) -> bool:
+        try:
+            ack = await run.command(name, **args)
+        except RecasterError as error:
+            self.notify(str(error), title=str(name), severity="error", timeout=10)
+            return False
+        if ack.ok:
+            self.notify(ack.message or done, title=str(name).capitalize(), timeout=4)
+        else:
+            self.notify(ack.message, title=f"{name} was refused", severity="error", timeout=10)
+        self.tick()
+        return ack.ok
+
+    def action_pause(self) -> None:
+        """Wait at the next iteration."""
+        self._ask(CommandName.PAUSE, "paused; p goes on")
+
+    def action_go_on(self) -> None:
+        """Go on after a pause."""
+        self._ask(CommandName.RESUME, "training goes on")
+
+    def action_stop(self) -> None:
+        """Save and end."""
+        self._ask(CommandName.STOP, "saving, then it ends", save=True)
+
+    def action_save(self) -> None:
+        """Save now."""
+        self._ask(CommandName.SAVE, "the model is being saved")
+
+    def action_backup(self) -> None:
+        """Save and keep a copy that nothing removes."""
+        self._ask(CommandName.BACKUP, "a backup is being made")
+
+    def action_preview(self) -> None:
+        """Render new pictures now."""
+        self._ask(CommandName.PREVIEW, "a preview is on its way")
+
+    # -- chart and preview ----------------------------------------------------------------------
+
+    def action_range(self) -> None:
+        """All, 50k, 10k, 1k."""
+        self.chart.cycle_range()
+
+    def action_log(self) -> None:
+        """Linear or logarithmic."""
+        self.chart.toggle_log()
+
+    def action_smooth(self) -> None:
+        """How much the curve is smoothed."""
+        self.chart.cycle_smoothing()
+
+    def action_view(self, step: int) -> None:
+        """Next or previous view of the preview."""
+        self.preview.next_view(step)
+
+    def action_time(self, step: int) -> None:
+        """Older or newer preview."""
+        self.preview.back_in_time(step)
+
+
+def _loss_names(run: Run) -> tuple[str, ...]:
+    return ("src",) if run.spec.model_class.value == "xseg" else ("src", "dst")

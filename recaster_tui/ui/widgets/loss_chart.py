@@ -1,0 +1,399 @@
+"""The loss chart: plotext's picture, fed with few points and repainted by changed rows only."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+
+from recaster_tui.ui import words
+from recaster_tui.ui.palette import Palette
+from recaster_tui.ui.widgets.panel import Lines, Words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from recaster_tui.supervisor import Marker
+    from recaster_tui.ui import decimate
+    from recaster_tui.ui.plot import Picture, Rgb
+
+RANGES: tuple[tuple[int, str], ...] = ((0, "all"), (50_000, "50k"), (10_000, "10k"), (1_000, "1k"))
+SMOOTHING: tuple[tuple[float, str], ...] = ((0.9, "smooth"), (0.97, "smoother"), (0.0, "raw"))
+MARKS: dict[str, tuple[str, str]] = {
+    "rolled-back": ("✖", "state-bad"),
+    "option": ("▲", "state-hold"),
+    "snapshot": ("★", "state-good"),
+    "backup": ("◆", "state-good"),
+    "resumed": ("▶", "state-busy"),
+    "saved": ("·", "text"),
+}
+"""Glyph and colour of each kind of mark; earlier kinds hide later ones in the same column."""
+
+_LABELS = 6  # columns kept for the labels of the y axis: one width, so nothing jumps
+_SLOWEST_SHARE = 0.03  # of one core that drawing may take
+
+
+class LossChart(Lines, can_focus=True):
+    """Curves of source and destination loss.
+
+    :meth:`set_data` may be called at any rate; drawing happens at most once a second, and less
+    often when a drawing takes long.
+    """
+
+    BINDING_GROUP_TITLE = "Loss chart"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "cursor(-1)", "Cursor left", show=False, id="chart-left"),
+        Binding("right,l", "cursor(1)", "Cursor right", show=False, id="chart-right"),
+        Binding("shift+left,H", "cursor(-10)", "Cursor far left", show=False, id="chart-far-left"),
+        Binding("shift+right,L", "cursor(10)", "Cursor far right", show=False, id="chart-far-right"),
+        Binding("home,g", "cursor_to(0)", "First iteration", show=False, id="chart-first"),
+        Binding("end,G", "cursor_to(-1)", "Last iteration", show=False, id="chart-last"),
+        Binding("escape", "no_cursor", "Hide the cursor", show=False, id="chart-no-cursor"),
+    ]
+
+    class SettingsChanged(Message):
+        """Range, scale or smoothing is another one."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.range_index = 0
+        self.log_scale = False
+        self.smoothing_index = 0
+        self.marker = "braille"
+        self.cursor: int | None = None
+        self.loss_names: tuple[str, ...] = ("src", "dst")
+        self._rows: np.ndarray | None = None
+        self._marks: Sequence["Marker"] = ()
+        self._picture: Picture | None = None
+        self._series: dict[str, decimate.Buckets] = {}
+        self._styles: "dict[Rgb, Style]" = {}
+        self._axis = (0.0, 1.0)
+        self._due = 0.0
+        self._pending = False
+
+    @property
+    def settings(self) -> str:
+        """Range, scale and smoothing in words, for the frame."""
+        scale = "log" if self.log_scale else "linear"
+        return f"{RANGES[self.range_index][1]} · {scale} · {SMOOTHING[self.smoothing_index][1]}"
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def set_data(
+        self,
+        rows: "np.ndarray | None",
+        marks: Sequence["Marker"] = (),
+        loss_names: tuple[str, ...] = ("src", "dst"),
+    ) -> None:
+        """Take the model's loss rows (``LOSS_DTYPE``, may be the same array grown)."""
+        self._rows, self._marks, self.loss_names = rows, marks, loss_names
+        self._request()
+
+    def _request(self, *, now: bool = False) -> None:
+        clock = time.monotonic()
+        if now or clock >= self._due:
+            self._draw()
+        elif not self._pending:
+            self._pending = True
+            self.set_timer(self._due - clock, self._draw_pending)
+
+    def _draw_pending(self) -> None:
+        self._pending = False
+        self._draw()
+
+    def _draw(self) -> None:
+        size = self.content_size
+        if not self.is_mounted or size.width < 20 or size.height < 6:
+            self._picture = None
+            self.update_lines()
+            return
+        started = time.monotonic()
+        self._picture = self._plot(size.width, size.height - 2)
+        self.update_lines()
+        spent = time.monotonic() - started
+        self._due = time.monotonic() + max(0.95, spent / _SLOWEST_SHARE)
+
+    def _plot(self, width: int, height: int) -> "Picture | None":
+        import numpy as np
+
+        from recaster_tui.ui import decimate
+        from recaster_tui.ui.plot import Axis, Line, draw
+
+        self._series, self._styles = {}, {}
+        if self._rows is None or not len(self._rows):
+            return None
+        rows = decimate.window(decimate.as_history(self._rows), RANGES[self.range_index][0])
+        first, newest = int(rows["iteration"][0]), int(rows["iteration"][-1])
+        low, high = decimate.x_axis(
+            max(first - 1, 0), newest, RANGES[self.range_index][0]
+        )
+        self._axis = (low, high)
+        pixels = 2 * (width - _LABELS - 1)
+        bucket = decimate.bucket_width(high - low, pixels)
+        weight = SMOOTHING[self.smoothing_index][0]
+        colours = self.colours
+        bands: list[Line] = []
+        curves: list[Line] = []
+        shown: list[decimate.Buckets] = []
+        for key in self.loss_names:
+            series = decimate.decimate(rows["iteration"], rows[key], bucket)
+            self._series[key] = series
+            good = np.isfinite(series.mean)
+            if not good.any():
+                continue
+            shown.append(series)
+            name = f"loss-{key}"
+            edge = np.linspace(low, high, pixels)
+            edge = edge[(edge >= series.x[0] - bucket / 2) & (edge <= series.x[-1] + bucket / 2)]
+            if weight and len(edge):
+                # One bar for each pixel column, so that a band has no holes.
+                at = np.clip(np.searchsorted(series.x, edge - bucket / 2), 0, len(series.x) - 1)
+                at = at[good[at]]
+                ends = np.empty((len(at), 2))
+                ends[0::2, 0], ends[0::2, 1] = series.low[at][0::2], series.high[at][0::2]
+                ends[1::2, 0], ends[1::2, 1] = series.high[at][1::2], series.low[at][1::2]
+                x = np.repeat(edge[: len(at)], 2)
+                dark = colours.rgb(name, dim=0.62)
+                self._styles.setdefault(dark, colours.style(name, dim=0.62))
+                bands.append(Line(x, ends.ravel(), dark))
+                y = decimate.smooth(series.mean, weight)
+            else:
+                y = series.mean
+            self._styles[colours.rgb(name)] = colours.style(name)
+            curves.append(Line(series.x[good], y[good], colours.rgb(name)))
+        bottom, top = decimate.value_range(shown)
+        if self.log_scale:
+            bottom, top, ticks = decimate.log_axis(bottom, top)
+            lines = [
+                Line(c.x, np.log10(np.maximum(c.y, bottom)), c.colour) for c in bands + curves
+            ]
+            y_axis = Axis(
+                float(np.log10(bottom)),
+                float(np.log10(top)),
+                np.log10(ticks).tolist(),
+                [_label(t) for t in ticks],
+            )
+        else:
+            bottom, top, ticks = decimate.y_axis(bottom, top, max(2, min(6, height // 3)))
+            lines = bands + curves
+            y_axis = Axis(bottom, top, ticks, [_label(t) for t in ticks])
+        x_ticks = _x_ticks(low, high, width)
+        x_axis = Axis(low, high, x_ticks, [words.short_count(t) for t in x_ticks])
+        return draw(width, height, lines, x_axis, y_axis, marker=self.marker)
+
+    # -- drawing --------------------------------------------------------------------------------
+
+    def lines(self, width: int, height: int) -> list[Strip]:
+        """Legend, marks, picture."""
+        colours = self.colours
+        if self._picture is None:
+            return self._nothing(width, height, colours)
+        axis_style = colours.muted()
+        strips = [self._legend(width, colours), self._mark_lane(width, colours)]
+        for row in self._picture.rows:
+            line = Words()
+            for text, rgb in row:
+                line.add(text, self._styles.get(rgb, axis_style) if rgb else axis_style)
+            strips.append(line.strip(width))
+        column = self._cursor_column()
+        if column is not None:
+            tint = colours.tint("text", 0.25)
+            for y in range(1, 2 + self._picture.bottom):
+                strip = strips[y]
+                parts = strip.divide([column, column + 1, width])
+                if len(parts) == 3:
+                    strips[y] = Strip.join([parts[0], parts[1].apply_style(tint), parts[2]])
+        return strips
+
+    def _nothing(self, width: int, height: int, colours: Palette) -> list[Strip]:
+        empty = Words().strip(width)
+        strips = [empty] * height
+        if height:
+            text = "The curves appear with the first iterations."
+            if self._rows is not None and len(self._rows):
+                text = "Too small for a chart."
+            left = max(0, (width - len(text)) // 2)
+            strips[height // 2] = Words().fill(left).add(text, colours.muted()).strip(width)
+        return strips
+
+    def _legend(self, width: int, colours: Palette) -> Strip:
+        left = Words().add(" ")
+        column = self._cursor_column()
+        for i, key in enumerate(self.loss_names):
+            if i:
+                left.add("   ")
+            name = _NAMES.get(key, key) if len(self.loss_names) > 1 else "loss"
+            left.add("━━ ", colours.style(f"loss-{key}"))
+            left.add(f"{name} ", colours.muted())
+            left.add(words.loss(self._value(key, column)), colours.style("text", bold=True))
+        if column is None:
+            return left.strip(width)
+        at = self._iteration_at(column)
+        right = Words().add("at ", colours.muted()).add(words.count(at), colours.style("accent"))
+        mark = self._mark_near(column)
+        if mark is not None:
+            glyph, color = MARKS[mark.kind]
+            right.add(f"  {glyph} {mark.text or mark.kind}", colours.style(color))
+        right.add(" ")
+        room = width - left.length - 1
+        if right.length > room:
+            return left.strip(width)
+        return left.fill(width - right.length).extend(right).strip(width)
+
+    def _mark_lane(self, width: int, colours: Palette) -> Strip:
+        lane: dict[int, str] = {}
+        kinds = list(MARKS)
+        for mark in self._marks:
+            column = self._column_of(mark.iteration)
+            if column is None or mark.kind not in MARKS:
+                continue
+            old = lane.get(column)
+            if old is None or kinds.index(mark.kind) < kinds.index(old):
+                lane[column] = mark.kind
+        line = Words()
+        for column in sorted(lane):
+            glyph, color = MARKS[lane[column]]
+            style = colours.muted() if color == "text" else colours.style(color)
+            line.fill(column).add(glyph, style)
+        return line.strip(width)
+
+    # -- cursor ---------------------------------------------------------------------------------
+
+    def _cursor_column(self) -> int | None:
+        picture = self._picture
+        if self.cursor is None or picture is None or not self._series:
+            return None
+        return min(max(self.cursor, picture.left), self._last_column())
+
+    def _last_column(self) -> int:
+        assert self._picture is not None
+        series = next(iter(self._series.values()))
+        column = self._column_of(int(series.x[-1])) if len(series.x) else None
+        return self._picture.right - 1 if column is None else column
+
+    def _column_of(self, iteration: int) -> int | None:
+        picture = self._picture
+        if picture is None:
+            return None
+        low, high = self._axis
+        if not low <= iteration <= high:
+            return None
+        cells = picture.right - picture.left
+        return picture.left + min(int((iteration - low) / (high - low) * cells), cells - 1)
+
+    def _iteration_at(self, column: int) -> float:
+        assert self._picture is not None
+        low, high = self._axis
+        cells = self._picture.right - self._picture.left
+        return low + (column - self._picture.left + 0.5) / cells * (high - low)
+
+    def _value(self, key: str, column: int | None) -> float | None:
+        """Mean loss under the cursor, or the smoothed newest one."""
+        import numpy as np
+
+        series = self._series.get(key)
+        if series is None or not len(series.x):
+            return None
+        if column is None:
+            assert self._rows is not None
+            tail = self._rows[key][-100:]
+            finite = tail[np.isfinite(tail)]
+            return float(finite.mean()) if len(finite) else None
+        at = self._iteration_at(column)
+        index = int(np.clip(np.searchsorted(series.x, at), 0, len(series.x) - 1))
+        return float(series.mean[index])
+
+    def _mark_near(self, column: int) -> "Marker | None":
+        here = [m for m in self._marks if self._column_of(m.iteration) == column]
+        kinds = list(MARKS)
+        here = [m for m in here if m.kind in MARKS]
+        return min(here, key=lambda m: kinds.index(m.kind)) if here else None
+
+    def action_cursor(self, step: int) -> None:
+        """Move the read-out; the first press shows it at the newest column."""
+        if self._picture is None or not self._series:
+            return
+        column = self._cursor_column()
+        if column is None:
+            self.cursor = self._last_column()
+        else:
+            self.cursor = min(max(column + step, self._picture.left), self._last_column())
+        self.update_lines()
+
+    def action_cursor_to(self, end: int) -> None:
+        """First or last column."""
+        if self._picture is not None and self._series:
+            self.cursor = self._picture.left if end == 0 else self._last_column()
+            self.update_lines()
+
+    def action_no_cursor(self) -> None:
+        """Hide the read-out."""
+        self.cursor = None
+        self.update_lines()
+
+    def on_mouse_down(self, event: object) -> None:
+        """Put the read-out where the mouse is."""
+        x = getattr(event, "x", None)
+        if x is not None and self._picture is not None and x >= self._picture.left:
+            self.cursor = int(x)
+            self.update_lines()
+
+    # -- settings -------------------------------------------------------------------------------
+
+    def cycle_range(self) -> None:
+        """All, 50k, 10k, 1k iterations."""
+        self.range_index = (self.range_index + 1) % len(RANGES)
+        self._settings_changed()
+
+    def toggle_log(self) -> None:
+        """Linear or logarithmic loss axis."""
+        self.log_scale = not self.log_scale
+        self._settings_changed()
+
+    def cycle_smoothing(self) -> None:
+        """Moving average over the band, a stronger one, or bucket means only."""
+        self.smoothing_index = (self.smoothing_index + 1) % len(SMOOTHING)
+        self._settings_changed()
+
+    def _settings_changed(self) -> None:
+        self.cursor = None
+        self._request(now=True)
+        self.post_message(self.SettingsChanged())
+
+    def on_resize(self) -> None:
+        """Draw for the new size at once."""
+        self._drawn = []
+        self._request(now=True)
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """Theme or focus changed: the colours are inside the picture."""
+        super().notify_style_update()
+        if self.is_mounted and self._picture is not None:
+            self._request(now=True)
+
+    def refresh_column(self, column: int) -> None:
+        """Repaint one column (all rows)."""
+        self.refresh(Region(column, 0, 1, self.content_size.height))
+
+
+_NAMES = {"src": "source", "dst": "destination"}
+
+def _label(value: float) -> str:
+    return f"{value:.4g}"[: _LABELS - 1].rjust(_LABELS)
+
+
+def _x_ticks(low: float, high: float, width: int) -> list[float]:
+    from recaster_tui.ui.decimate import nice_step
+
+    step = max(nice_step(high - low, max(2, width // 14)), 1.0)
+    first = -(-low // step) * step
+    ticks = []
+    while first <= high + step * 1e-6:
+        ticks.append(first)
+        first += step
+    return ticks

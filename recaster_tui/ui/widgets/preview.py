@@ -1,0 +1,294 @@
+"""The preview: what the model makes of fixed faces, view by view, back through time."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from recaster_tui.ui import words
+from recaster_tui.ui.widgets.panel import Lines, Words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from recaster_tui.supervisor import Preview, PreviewImage
+    from recaster_tui.ui.halfblock import TileLayout
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a picture on screen was made from: equal keys need no new drawing."""
+
+    path: Path
+    changed: float
+    size: tuple[int, int]
+    columns: int
+    first: tuple[int, int]
+    ground: tuple[int, int, int]
+
+
+class PreviewWidget(Lines, can_focus=True):
+    """Tiles of the chosen view as half-blocks.
+
+    JPEGs are decoded and scaled in a thread; only cell rows that changed are repainted.
+    """
+
+    BINDING_GROUP_TITLE = "Preview"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "zoom(1)", "Fewer, larger faces", show=False, id="preview-in"),
+        Binding("minus", "zoom(-1)", "More, smaller faces", show=False, id="preview-out"),
+        Binding("left,h", "pan(0,-1)", "Columns to the left", show=False, id="preview-left"),
+        Binding("right,l", "pan(0,1)", "Columns to the right", show=False, id="preview-right"),
+        Binding("up,k", "pan(-1,0)", "Faces above", show=False, id="preview-up"),
+        Binding("down,j", "pan(1,0)", "Faces below", show=False, id="preview-down"),
+    ]
+
+    class Shown(Message):
+        """Another picture is on screen: the frame's caption should follow."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._previews: list[Preview] = []
+        self._view = ""
+        self._at: int | None = None  # iteration looked at; None follows the newest
+        self._zoom = 0
+        self._pan = (0, 0)
+        self._loading: asyncio.Task[None] | None = None
+        self._wanted: _Shown | None = None
+        self._on_screen: _Shown | None = None
+        self._pixels: np.ndarray | None = None
+        self._layout_now: TileLayout | None = None
+        self._columns: tuple[str, ...] = ()
+        self._failed = ""
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def set_previews(self, previews: "list[Preview]") -> None:
+        """Take the run's previews, oldest first; the newest is shown unless looking back."""
+        self._previews = previews
+        self._show()
+
+    def clear(self) -> None:
+        """Another run: forget the old pictures."""
+        self._previews, self._at, self._pixels, self._on_screen = [], None, None, None
+        self._wanted, self._failed = None, ""
+        self._show()
+
+    @property
+    def _present(self) -> "list[Preview]":
+        """Previews whose files are still there: old ones are thinned out."""
+        return [p for p in self._previews if any(v.path.is_file() for v in p.views)]
+
+    @property
+    def current(self) -> "Preview | None":
+        """The one looked at."""
+        if not self._previews:
+            return None
+        if self._at is not None:
+            for preview in reversed(self._previews):
+                if preview.iteration == self._at:
+                    return preview
+        return self._previews[-1]
+
+    @property
+    def image(self) -> "PreviewImage | None":
+        """The chosen view of it."""
+        preview = self.current
+        if preview is None or not preview.views:
+            return None
+        for view in preview.views:
+            if view.view == self._view:
+                return view
+        return preview.views[0]
+
+    @property
+    def caption(self) -> str:
+        """View and which of how many."""
+        preview, image = self.current, self.image
+        if preview is None or image is None:
+            return ""
+        index = preview.views.index(image) + 1
+        return f"{image.view} {index}/{len(preview.views)}"
+
+    def age(self, now: float | None = None) -> str:
+        """Iteration and how old the picture is."""
+        preview = self.current
+        if preview is None:
+            return ""
+        seconds = max(0.0, (now if now is not None else time.time()) - preview.t)
+        text = f"iteration {words.count(preview.iteration)} · {words.duration(seconds)} ago"
+        return text + (" · looking back" if self._at is not None else "")
+
+    def next_view(self, step: int) -> None:
+        """Next or previous view, wrapping."""
+        preview, image = self.current, self.image
+        if preview is None or image is None:
+            return
+        index = (preview.views.index(image) + step) % len(preview.views)
+        self._view = preview.views[index].view
+        self._pan = (0, 0)
+        self._show()
+
+    def back_in_time(self, step: int) -> None:
+        """Older (-1) or newer (1); past the newest the picture follows training again."""
+        present = self._present
+        current = self.current
+        if current is None or not present:
+            return
+        iterations = [p.iteration for p in present]
+        if current.iteration in iterations:
+            index = iterations.index(current.iteration) + step
+        else:
+            index = len(iterations) - 1
+        index = max(0, index)
+        self._at = None if index >= len(iterations) - 1 else iterations[index]
+        self._show()
+
+    def action_zoom(self, step: int) -> None:
+        """Show fewer columns, larger."""
+        columns = len(self._columns) or 1
+        self._zoom = max(0, min(self._zoom + step, columns - 1))
+        self._show()
+
+    def action_pan(self, down: int, right: int) -> None:
+        """Move over the columns and faces that do not fit."""
+        self._pan = (max(0, self._pan[0] + down), max(0, self._pan[1] + right))
+        self._show()
+
+    # -- loading --------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """Scale anew."""
+        super().on_resize()
+        self._show()
+
+    def notify_style_update(self) -> None:
+        """The gaps have the background's colour."""
+        super().notify_style_update()
+        if self.is_mounted:
+            self._show()
+
+    def _show(self) -> None:
+        size, image = self.content_size, self.image
+        if not self.is_mounted or image is None or size.width < 8 or size.height < 3:
+            self.update_lines()
+            self.post_message(self.Shown())
+            return
+        try:
+            changed = image.path.stat().st_mtime
+        except OSError:
+            self._failed = "This preview is no longer on disk."
+            self._pixels = None
+            self.update_lines()
+            self.post_message(self.Shown())
+            return
+        columns = max(1, len(image.columns) or 1)
+        self._zoom = min(self._zoom, columns - 1)
+        shown = columns - self._zoom
+        wanted = _Shown(
+            image.path,
+            changed,
+            (size.width, size.height),
+            shown,
+            (min(self._pan[0], max(0, image.rows - 1)), min(self._pan[1], columns - shown)),
+            self.colours.ground.rgb,
+        )
+        self._pan = wanted.first
+        if wanted in (self._wanted, self._on_screen):
+            return
+        self._wanted = wanted
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        """Decode what is wanted; wishes that arrive meanwhile are served last come, only."""
+        while (wanted := self._wanted) is not None and wanted != self._on_screen:
+            image = self.image
+            if image is None:
+                return
+            rows = image.rows
+            try:
+                pixels, layout, first = await asyncio.to_thread(
+                    _render, wanted, max(1, len(image.columns) or 1), rows
+                )
+            except (OSError, ValueError) as error:
+                log.warning("cannot show %s: %s", wanted.path, error)
+                self._failed = f"Cannot read {wanted.path.name}: {error}"
+                self._pixels, self._on_screen = None, wanted
+                self.update_lines()
+                continue
+            self._failed = ""
+            self._columns = image.columns
+            self._pixels, self._layout_now = pixels, layout
+            self._pan = first
+            self._on_screen = wanted
+            if self._wanted == wanted:
+                self._wanted = None
+            self.update_lines()
+            self.post_message(self.Shown())
+
+    async def settled(self) -> None:
+        """Wait until the wanted picture is drawn (for tests)."""
+        while self._loading is not None and not self._loading.done():
+            await self._loading
+
+    # -- drawing --------------------------------------------------------------------------------
+
+    def lines(self, width: int, height: int) -> list[Strip]:
+        """Column captions above the tiles."""
+        from recaster_tui.ui.halfblock import strips
+
+        colours = self.colours
+        if self._pixels is None or self._layout_now is None:
+            text = self._failed or "Previews appear while the model trains."
+            blank = Words().strip(width)
+            result = [blank] * height
+            if height:
+                left = max(0, (width - len(text)) // 2)
+                result[height // 2] = Words().fill(left).add(text, colours.muted()).strip(width)
+            return result
+        layout = self._layout_now
+        style = colours.muted()
+        captions = Words()
+        names = self._columns[self._pan[1] : self._pan[1] + layout.columns]
+        for i, name in enumerate(names):
+            shown = name[: layout.tile]
+            captions.fill(layout.centre(i) - len(shown) // 2).add(shown, style)
+        body = strips(self._pixels)
+        left = Strip.blank(layout.left, Style())
+        right = Strip.blank(max(0, width - layout.left - layout.width), Style())
+        picture = [Strip.join([left, strip, right]) for strip in body]
+        room = height - 1 - len(picture)
+        above = room // 2 if room > 0 else 0
+        blank = Words().strip(width)
+        return [*[blank] * above, captions.strip(width), *picture][:height]
+
+
+def _render(
+    wanted: _Shown, columns: int, rows: int
+) -> "tuple[np.ndarray, TileLayout, tuple[int, int]]":
+    import numpy as np
+    from PIL import Image
+
+    from recaster_tui.ui.halfblock import mosaic, tile_layout
+
+    with Image.open(wanted.path) as file:
+        picture = np.asarray(file.convert("RGB"))
+    resolution = picture.shape[1] // columns
+    rows = rows or max(1, picture.shape[0] // max(resolution, 1))
+    width, height = wanted.size
+    layout = tile_layout(width, height - 1, wanted.columns, rows, resolution)
+    if not layout.tile:
+        raise ValueError("no room")
+    first = (min(wanted.first[0], rows - layout.rows), wanted.first[1])
+    pixels = mosaic(picture, layout, columns, rows, first, wanted.ground)
+    return pixels, layout, first
