@@ -56,7 +56,10 @@ _TOP_KEYS = {
     "variables": dict,
 }
 _STYLE_WORDS = frozenset(
-    "none not bold b dim d italic i underline u underline2 uu reverse r strike s blink".split()
+    (
+        *("none", "not", "bold", "b", "dim", "d", "italic", "i", "underline", "u"),
+        *("underline2", "uu", "reverse", "r", "strike", "s", "blink"),
+    )
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
