@@ -41,7 +41,7 @@ def write_frame(folder: Path, plan: DemoPlan, side: str, index: int) -> None:
     rendering = render(demo_person(side), scene_at(clip, index), *plan.frame_size)
     encoded = encode_jpeg(rendering.image)
     write_atomic(files.frame(side, index), encoded.tobytes(), durable=False)
-    frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    frame = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
     matrix = alignment_matrix(rendering.landmarks68, plan.size, FACE_TYPE)
     aligned = cv2.warpAffine(frame, matrix, (plan.size, plan.size), flags=cv2.INTER_CUBIC)

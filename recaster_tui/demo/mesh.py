@@ -125,7 +125,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Floats:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (about_y @ about_x @ about_z).astype(np.float32)
+    return np.asarray(about_y @ about_x @ about_z, np.float32)
 
 
 def pose_head(
@@ -148,7 +148,7 @@ def pose_head(
     centred = vertices - pivot
     base = centred + (centred @ neck.T - centred) * neck_share
     posed = base + (centred @ head.T - base) * head_share + pivot
-    return (posed + np.asarray(shift, np.float32)).astype(np.float32), head
+    return np.asarray(posed + np.asarray(shift, np.float32), np.float32), head
 
 
 def vertex_normals(vertices: Floats, triangles: Ints) -> Floats:
@@ -160,10 +160,10 @@ def vertex_normals(vertices: Floats, triangles: Ints) -> Floats:
         [np.bincount(corners, np.tile(face[:, k], 3), len(vertices)) for k in range(3)], axis=1
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)
+    return np.asarray(total / np.maximum(length, 1e-12), np.float32)
 
 
-def smoothstep(low: float, high: float, x: Floats) -> Floats:
+def smoothstep(low: float | np.float32, high: float | np.float32, x: Floats) -> Floats:
     """0 at *low*, 1 at *high* (which may be the smaller one), with flat ends."""
     t = np.clip((x - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

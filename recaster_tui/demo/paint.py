@@ -66,9 +66,9 @@ def sample(texture: Floats, u: Floats, v: Floats) -> Floats:
     # cv2.remap wants images below 32768 wide: fold the list into rows.
     width = 4096
     rows = -(-len(u) // width)
-    folded = [np.resize(a, (rows, width)).astype(np.float32, copy=False) for a in (u, v)]
-    out = cv2.remap(texture, *folded, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return np.asarray(out).reshape(rows * width, *texture.shape[2:])[: len(u)]
+    x, y = (np.asarray(np.resize(a, (rows, width)), np.float32) for a in (u, v))
+    out = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(out, np.float32).reshape(rows * width, *texture.shape[2:])[: len(u)]
 
 
 def paint(look: Look, rng: np.random.Generator) -> Floats:
@@ -78,11 +78,12 @@ def paint(look: Look, rng: np.random.Generator) -> Floats:
     hair = np.asarray(look.hair, np.float32)
     if look.beard > 0:
         _mix(albedo, _beard(look, rng, angle, y), hair * 0.8)
-    _mix(albedo, _brows(look, rng), hair)
+    _mix(albedo, _brows(look, rng), hair * np.array([0.85, 0.7, 0.6], np.float32))
     covered = hair_cover(look, rng, angle, y)
     streaks = 0.24 * _noise(rng, 26, 1) + 0.2 * _noise(rng, 70, 6) + 0.12 * _noise(rng, 200, 24)
     _mix(albedo, covered, np.clip(hair * (1 + streaks[..., None]), 0.01, 1))
-    clothed = smoothstep(5.85, 5.81, y + np.float32(0.16) * np.cos(angle))
+    neckline = np.asarray(np.float32(0.16) * np.cos(angle), np.float32)
+    clothed = smoothstep(5.85, 5.81, y + neckline)
     weave = 1 + 0.07 * _noise(rng, 3, 3)
     _mix(albedo, clothed, np.asarray(look.cloth, np.float32) * weave[..., None])
     linear = np.clip(albedo, 0, 1) ** np.float32(GAMMA)
@@ -90,11 +91,9 @@ def paint(look: Look, rng: np.random.Generator) -> Floats:
 
 
 def _grid() -> tuple[Floats, Floats]:
-    u = (np.arange(WIDTH, dtype=np.float32) + 0.5) / WIDTH
-    v = (np.arange(HEIGHT, dtype=np.float32) + 0.5) / HEIGHT
-    return ((u - 0.5) * np.float32(2 * np.pi))[None, :], (TOP - v * np.float32(TOP - BOTTOM))[
-        :, None
-    ]
+    angle = ((np.arange(WIDTH) + 0.5) / WIDTH - 0.5) * 2 * np.pi
+    y = TOP - (np.arange(HEIGHT) + 0.5) / HEIGHT * (TOP - BOTTOM)
+    return angle[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> Floats:
@@ -155,7 +154,7 @@ def _skin(look: Look, rng: np.random.Generator, angle: Floats, y: Floats) -> Flo
         a, h, radius = rng.normal(0, 0.45), rng.normal(7.0, 0.18), rng.uniform(0.9, 2.0)
         colour = tuple(float(c) for c in skin * rng.uniform(0.6, 0.82))
         cv2.circle(albedo, _texel(a, h), round(radius * 16), colour, -1, cv2.LINE_AA, 4)
-    return albedo
+    return np.asarray(albedo, np.float32)
 
 
 def beard_cover(angle: Floats, y: Floats) -> Floats:

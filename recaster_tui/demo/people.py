@@ -99,7 +99,7 @@ def _occlusion(vertices: Floats, triangles: Ints) -> Floats:
         share = np.clip(normals @ towards, 0, None)
         seen += share * lit
         total += share
-    return np.clip(seen / total, 0, 1) ** np.float32(0.8)
+    return np.asarray(np.clip(seen / total, 0, 1) ** np.float32(0.8), np.float32)
 
 
 def lit_vertices(

@@ -53,34 +53,30 @@ def rasterize(points: Floats, depth: Floats, triangles: Ints, width: int, height
         width: of the image in pixels.
         height: likewise.
     """
-    corners = points[triangles]
-    low = np.ceil(corners.min(1) - 0.5)
-    high = np.floor(corners.max(1) - 0.5)
-    low = np.maximum(low, 0).astype(np.int32)
-    high = np.minimum(high, [width - 1, height - 1]).astype(np.int32)
-    ab, ac = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-    extent = high - low + 1
-    kept = np.flatnonzero((area < -1e-6) & (extent > 0).all(1))
-    corners, low, extent, area = corners[kept], low[kept], extent[kept], area[kept]
-    ab, ac = ab[kept], ac[kept]
+    (ax, bx, cx), (ay, by, cy) = (points[:, k][triangles.T] for k in (0, 1))
+    left, right = _pixels_between(ax, bx, cx, width)
+    top, bottom = _pixels_between(ay, by, cy, height)
+    abx, aby, acx, acy = bx - ax, by - ay, cx - ax, cy - ay
+    area = abx * acy - aby * acx
+    kept = np.flatnonzero((area < -1e-6) & (right >= left) & (bottom >= top))
+    left, top = left[kept], top[kept]
+    across, down = right[kept] - left + 1, bottom[kept] - top + 1
 
     # Barycentric coordinates and depth are affine in the pixel: value = v0 + vx * x + vy * y,
     # taken relative to the box's first pixel so that float32 suffices.
-    inverse = 1 / area
-    first = low.astype(np.float32) + np.float32(0.5) - corners[:, 0]
-    vx = ac[:, 1] * inverse
-    vy = -ac[:, 0] * inverse
-    wx = -ab[:, 1] * inverse
-    wy = ab[:, 0] * inverse
-    v0 = vx * first[:, 0] + vy * first[:, 1]
-    w0 = wx * first[:, 0] + wy * first[:, 1]
+    inverse = 1 / area[kept]
+    vx, vy = acy[kept] * inverse, -acx[kept] * inverse
+    wx, wy = -aby[kept] * inverse, abx[kept] * inverse
+    first_x = left.astype(np.float32) + np.float32(0.5) - ax[kept]
+    first_y = top.astype(np.float32) + np.float32(0.5) - ay[kept]
+    v0 = vx * first_x + vy * first_y
+    w0 = wx * first_x + wy * first_y
 
-    count = extent[:, 0] * extent[:, 1]
+    count = across * down
     which = np.repeat(np.arange(len(kept)), count)
     offset = np.arange(len(which), dtype=np.int32)
     offset -= np.repeat((np.cumsum(count) - count).astype(np.int32), count)
-    columns = extent[:, 0][which]
+    columns = across[which]
     dy = offset // columns
     dx = offset - dy * columns
     x, y = dx.astype(np.float32), dy.astype(np.float32)
@@ -90,10 +86,10 @@ def rasterize(points: Floats, depth: Floats, triangles: Ints, width: int, height
 
     which, v, w = which[inside], v[inside], w[inside]
     u = 1 - v - w
-    pixel = (low[:, 1][which] + dy[inside]) * np.int32(width) + low[:, 0][which] + dx[inside]
+    pixel = (top[which] + dy[inside]) * np.int32(width) + left[which] + dx[inside]
     triangle = kept[which]
-    z = depth[triangles[triangle]]
-    z = z[:, 0] * u + z[:, 1] * v + z[:, 2] * w
+    az, bz, cz = depth[triangles[kept].T]
+    z = az[which] * u + bz[which] * v + cz[which] * w
     nearest = np.full(width * height, np.inf, np.float32)
     np.minimum.at(nearest, pixel, z)
     winner = np.full(width * height, -1, np.int64)
@@ -109,3 +105,12 @@ def rasterize(points: Floats, depth: Floats, triangles: Ints, width: int, height
         np.stack([u[chosen], v[chosen], w[chosen]]),
         z[chosen],
     )
+
+
+def _pixels_between(
+    a: Floats, b: Floats, c: Floats, size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """First and last pixel whose centre may lie between three coordinates, within 0..size."""
+    low = np.ceil(np.minimum(np.minimum(a, b), c) - np.float32(0.5))
+    high = np.floor(np.maximum(np.maximum(a, b), c) - np.float32(0.5))
+    return np.maximum(low, 0).astype(np.int32), np.minimum(high, size - 1).astype(np.int32)

@@ -111,8 +111,8 @@ def _expression(rng: np.random.Generator, t: float) -> dict[str, float]:
 
 
 def _light(rng: np.random.Generator) -> Light:
-    around, height = rng.uniform(-1.15, 1.15), rng.uniform(0.05, 0.9)
-    warmth, strength = rng.uniform(-0.1, 0.14), rng.uniform(0.9, 1.75)
+    around, height = rng.uniform(-1.25, 1.25), rng.uniform(0.0, 0.9)
+    warmth, strength = rng.uniform(-0.1, 0.14), rng.uniform(0.75, 1.75)
     fill = rng.uniform(0.15, 0.6)
     sky = np.array([0.46, 0.43, 0.42]) * rng.uniform(0.6, 1.15)
     b, g, r = (float(c) for c in sky)
@@ -148,7 +148,7 @@ def backdrop(seed: int, width: int, height: int) -> NDArray[np.uint8]:
         at = int(rng.uniform(0, w)), int(rng.uniform(0, h * 0.7))
         glow = np.zeros_like(image)
         cv2.circle(glow, at, int(rng.integers(3, 7)), (0.16, 0.22, 0.28), -1, cv2.LINE_AA)
-        image += cv2.GaussianBlur(glow, (0, 0), 1.2)
+        image = cv2.add(image, cv2.GaussianBlur(glow, (0, 0), 1.2))
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     noise = rng.normal(0, 0.006, (height, width, 1)).astype(np.float32)
     return np.asarray(np.clip((image + noise) * 255 + 0.5, 0, 255), np.uint8)

@@ -217,7 +217,7 @@ def _eye(iris: Triple, out: Floats, axis: Floats) -> Floats:
     white = _column(_SCLERA) * (1 - 0.25 * smoothstep(40, 75, angle) * _column((1, 1, 0.3)))
     _blend(colour, smoothstep(edge - 2.5, edge + 2.5, angle), white)
     _blend(colour, 1 - smoothstep(pupil - 2, pupil + 2, angle), _column((0.004, 0.004, 0.004)))
-    return colour
+    return np.asarray(colour, np.float32)
 
 
 def _highlights(
@@ -292,13 +292,16 @@ def _blend(colour: Floats, share: Floats, over: Floats) -> None:
     colour += share * (over - colour)
 
 
-def encode(linear: Floats) -> NDArray[np.uint8]:
-    """Linear light (any shape, 0 to about 4) to display values, with a soft shoulder."""
-    index = np.clip(linear * np.float32(1023.75), 0, 4095).astype(np.uint16)
-    return _display_table()[index]
-
-
 def _display_table() -> NDArray[np.uint8]:
     linear = np.arange(4096, dtype=np.float32) / 1023.75
     value = np.clip(linear / (1 + 0.12 * linear), 0, 1) ** np.float32(1 / GAMMA)
     return np.asarray(value * 255 + 0.5, np.uint8)
+
+
+_DISPLAY = _display_table()
+
+
+def encode(linear: Floats) -> NDArray[np.uint8]:
+    """Linear light (any shape, 0 to about 4) to display values, with a soft shoulder."""
+    index = np.clip(linear * np.float32(1023.75), 0, 4095).astype(np.uint16)
+    return np.asarray(_DISPLAY[index], np.uint8)

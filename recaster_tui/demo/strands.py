@@ -41,8 +41,11 @@ def grow(
     beard *= mesh.ears[corners].max(1) < 0.15
     beard *= beard > 0.25
 
-    groups = [(hair * 0.6 + edge * 1.6, 0 if look.bald else 2200, False)]
-    groups.append((beard, 1500 if look.beard_length > 0 else 0, True))
+    scalp = np.asarray(hair * 0.6 + edge * 1.6, np.float32)
+    groups = (
+        (scalp, 0 if look.bald else 2200, False),
+        (beard, 1500 if look.beard_length > 0 else 0, True),
+    )
     normals = vertex_normals(vertices, mesh.triangles)
     out = []
     for density, count, is_beard in groups:
@@ -85,8 +88,9 @@ def _strands(
             along = np.array([0, 0.25, -1], np.float32) + 0.14 * jitter
         # Short at the sides and neck, longer on top and at the front.
         length = look.hair_length * rng.uniform(0.5, 1.25, count)
-        length *= 0.45 + 0.55 * smoothstep(7.6, 8.2, root[:, 1])
-        lift, fall = (0.42, 0.25) if look.fringe else (0.2, 0.1)
+        sides = 0.45 if look.fringe else 0.3
+        length *= sides + (1 - sides) * smoothstep(7.6, 8.2, root[:, 1])
+        lift, fall = (0.42, 0.25) if look.fringe else (0.12, 0.06)
     along = along - (along * normal).sum(1, keepdims=True) * normal
     t = np.linspace(0, 1, POINTS, dtype=np.float32)[None, :, None]
     along = _unit(along)[:, None]

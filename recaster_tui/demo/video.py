@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 
 from recaster_tui.demo.plan import DemoFiles, DemoPlan
 from recaster_tui.errors import DamagedError
@@ -35,7 +36,8 @@ def write_video(folder: Path, plan: DemoPlan, side: str) -> None:
                         where=files.frame(side, index),
                         hint="remove this file and run the demo again",
                     )
-                frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+                pixels = np.asarray(picture, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
                 frame.pts = index
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
