@@ -161,10 +161,12 @@ class Inter(nn.Module):
         self.upscale1 = None if archi.t else Upscale(channels_out, channels_out, archi.c)
 
     def forward(self, vector: Tensor) -> Tensor:  # noqa: D102
-        x = self.dense2(self.dense1(vector))
+        x: Tensor = self.dense2(self.dense1(vector))
         x = x.view(-1, self.channels, self.lowest, self.lowest)
         x = x.contiguous(memory_format=torch.channels_last)
-        return x if self.upscale1 is None else self.upscale1(x)
+        for layer in (self.upscale1,) if self.upscale1 is not None else ():
+            x = layer(x)
+        return x
 
     @property
     def side(self) -> int:

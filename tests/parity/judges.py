@@ -1,9 +1,9 @@
 """All kinds of cases: what exists in the golden folder, and who judges it."""
 
-from tests.parity import forward
+from tests.parity import forward, operators, train
 from tests.parity.goldens import Case, Deviation, root
 
-_KINDS = (forward,)
+_KINDS = (forward, operators, train)
 
 
 def discover() -> list[Case]:

@@ -1,1 +1,41 @@
-"""Room: see DESIGN section 2."""
+"""The trainable models; :func:`build_model` is the way in."""
+
+from typing import cast
+
+import torch
+
+from recaster_tui.options import (
+    ModelClass,
+    Quick96Options,
+    SaehdOptions,
+    TrainingOptions,
+)
+from recaster_tui.training.models.base import TrainableModel
+from recaster_tui.training.models.support import require_supported
+
+__all__ = ["build_model"]
+
+
+def build_model(
+    model_class: ModelClass | str, options: TrainingOptions, device: torch.device, *, seed: int
+) -> TrainableModel:
+    """Create a model with fresh weights on *device*.
+
+    Args:
+        model_class: which of the four.
+        options: its options, valid for that class.
+        device: where it trains.
+        seed: start of every random number of the model: weights, dropout masks, label noise.
+
+    Raises:
+        BadInputError: an option asks for what this version cannot train.
+    """
+    require_supported(options)
+    kind = ModelClass(model_class)
+    if kind is ModelClass.QUICK96:
+        from recaster_tui.training.models.quick96 import Quick96Model
+
+        return Quick96Model(cast(Quick96Options, options), device, seed=seed)
+    from recaster_tui.training.models.saehd import SaehdModel
+
+    return SaehdModel(cast(SaehdOptions, options), device, seed=seed)

@@ -110,10 +110,33 @@ class PreviewView:
 class TrainableModel(Protocol):
     """A model class ready to train. Built by :func:`recaster_tui.training.models.build_model`."""
 
-    model_class: ModelClass
-    loss_names: tuple[str, ...]
-    networks: Mapping[str, nn.Module]
-    needs: DataNeeds
+    @property
+    def model_class(self) -> ModelClass:
+        """Which of the four."""
+        ...
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Of the columns of :attr:`StepResult.losses`."""
+        ...
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """By the original's names: ``encoder``, ``inter_AB``, ``decoder_src``, …"""
+        ...
+
+    @property
+    def needs(self) -> DataNeeds:
+        """What batches the present options ask for."""
+        ...
+
+    def wants_batch(self) -> bool:
+        """Whether the next :meth:`train_step` uses its batch.
+
+        False when it trains the previous one again (Quick96's every third iteration): the caller
+        may then pass any batch of the same shape, for example the last, and save making one.
+        """
+        ...
 
     def train_step(self, batch: Batch) -> StepResult:
         """Run one whole iteration (autoencoder, then discriminators) and update the weights."""

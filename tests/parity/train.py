@@ -1,0 +1,232 @@
+"""Training: our model classes take the original's start weights and batches, step by step."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recaster_tui.interop.dfl_layout import dfl_key, dfl_shape, from_dfl, to_dfl
+from recaster_tui.options import ModelClass, TrainingOptions, defaults, from_dfl as ours
+from recaster_tui.options import spec_map
+from recaster_tui.options.parse import coerce
+from recaster_tui.training.models import build_model
+from recaster_tui.training.models.base import Batch, SideBatch
+from recaster_tui.training.models.engine import Model
+from tests.parity.goldens import (
+    GRADIENT,
+    WEIGHTS,
+    Case,
+    Deviation,
+    absolute,
+    formula_module,
+    golden_weights,
+    load,
+    meta,
+    nchw,
+    nhwc,
+    relative,
+    root,
+)
+
+GROUPS = ("train",)
+FIRST_LOSS, NEXT_LOSSES, LATER_LOSSES = 1e-5, 2e-3, 1e-2
+VIEW = 0.03
+_FACE_TYPES = {"quick96": "ff"}
+
+
+def discover() -> Iterator[Case]:
+    for info in sorted((root() / "train").glob("*/meta.json")):
+        options = meta(info.parent)["options"]
+        slow = options.get("resolution", 256) >= 256
+        yield Case("train", info.parent.name, info.parent, marks=("slow",) if slow else ())
+
+
+def options_of(kind: ModelClass, dfl: Mapping[str, Any]) -> TrainingOptions:
+    """DFL's options as ours, unchecked: the goldens' networks are smaller than a user may ask."""
+    known, _ = ours(kind, dfl)
+    specs = spec_map(kind)
+    values = {key: coerce(specs[key], value) for key, value in known.items()}
+    values |= {"precision": "float32"}
+    if "gan_smoothing" in specs:
+        values |= {"gan_smoothing": 0.0, "gan_noise": 0.0}
+    if kind is ModelClass.AMP:
+        values |= {"eyes_priority": True, "mouth_priority": True}
+    return defaults(kind).model_copy(update=values)
+
+
+def model_of(info: Mapping[str, Any], case: Case) -> Model:
+    kind = ModelClass(info["model"].lower())
+    model = build_model(kind, options_of(kind, info["options"]), torch.device("cpu"), seed=1)
+    assert isinstance(model, Model)
+    for name, _ in info["nets"]:
+        load(model.networks[name], golden_weights(case.path, info, name))
+    assert list(model.networks) == [name for name, _ in info["nets"]]
+    for optimizer in model.optimizers.values():
+        optimizer.mask_source = all_ones if kind in ("quick96", "xseg") else repeated_mask
+    if kind == "quick96":
+        # The original counts from 1 when it starts; the batch schedule depends on it.
+        model.optimizers["src_dst_opt"].iterations = 1
+    if kind == "amp":
+        model.mix = first_channels  # type: ignore[attr-defined]
+    return model
+
+
+def all_ones(name: str, parameter: Tensor) -> Tensor:
+    return torch.ones_like(parameter)
+
+
+def repeated_mask(name: str, parameter: Tensor) -> Tensor:
+    flat = formula_module().det_binomial(parameter.numel(), 0.3)
+    return torch.from_numpy(from_dfl(flat.reshape(dfl_shape(tuple(parameter.shape)))))
+
+
+def first_channels(count: int, channels: int, ones: int) -> Tensor:
+    return (torch.arange(channels) < ones).float().expand(count, -1)
+
+
+def batches_of(info: Mapping[str, Any]) -> list[Batch]:
+    kind, options = info["model"].lower(), info["options"]
+    size = info["batch_size"]
+    if kind == "xseg":
+        data = np.load(root() / "train" / f"batches_xseg256_b{size}.npz")
+        return [_xseg_batch(data, i) for i in range(info["batches"])]
+    name = "ff96" if kind == "quick96" else f"{options['face_type']}{options['resolution']}"
+    data = dict(np.load(root() / "train" / f"batches_{name}_b{size}.npz"))
+
+    def side(i: int, which: str) -> SideBatch:
+        def get(what: str) -> Tensor:
+            return nchw(data[f"{what}_{which}"][i].astype(np.float32) / np.float32(255))
+
+        em = get("em")
+        # The original has eyes and mouth in one mask.
+        return SideBatch(
+            get("warped"), get("target"), get("mask"), em, torch.zeros_like(em), torch.arange(size)
+        )
+
+    return [Batch(side(i, "src"), side(i, "dst")) for i in range(info["batches"])]
+
+
+def _xseg_batch(data: Mapping[str, np.ndarray], i: int) -> Batch:
+    image = nchw(data["img"][i].astype(np.float32) / np.float32(255))
+    bits = np.unpackbits(data["mask_bits"][i], axis=-1).astype(np.float32)
+    mask = torch.from_numpy(bits)[:, None]
+
+    def part(images: Tensor, masks: Tensor) -> SideBatch:
+        none = torch.zeros_like(masks)
+        return SideBatch(images, images, masks, none, none, torch.arange(len(images)))
+
+    # The original mixes both facesets in one batch; here they are the two sides.
+    half = len(image) // 2
+    return Batch(part(image[:half], mask[:half]), part(image[half:], mask[half:]))
+
+
+def judge(case: Case) -> list[Deviation]:
+    info, want = meta(case.path), np.load(case.path / "golden.npz")
+    model, batches = model_of(info, case), batches_of(info)
+    result = _gradients(model, batches[0], want)
+    start = _weights(model)
+    shown, samples = [], []
+    for i in range(info["iters"]):
+        step = model.train_step(batches[i % len(batches)])
+        assert bool(step.finite)
+        shown.append(step.losses.numpy())
+        samples.append(step.per_sample.numpy())
+        if i == 0:
+            result += _changes("after1", model, start, want)
+    result += _losses(np.stack(shown), np.stack(samples), want)
+    result += _changes(f"after{info['iters']}", model, start, want)
+    return result + _views(model, batches[0], want)
+
+
+def _gradients(model: Model, batch: Batch, want: Mapping[str, np.ndarray]) -> list[Deviation]:
+    result = []
+    for optimizer, gradients in model.gradients(batch).items():
+        names = [_full_key(n) for n in gradients]
+        prefix = f"grad0.{optimizer}"
+        expected = [str(n) for n in want[f"{prefix}.names"]]
+        assert sorted(names) == sorted(expected), f"{prefix}: {set(names) ^ set(expected)}"
+        order = [names.index(n) for n in expected]
+        arrays = [to_dfl(list(gradients.values())[i].numpy()).reshape(-1) for i in order]
+        l2 = np.array([np.linalg.norm(a.astype(np.float64)) for a in arrays])
+        scale = want[f"{prefix}.l2"] / np.sqrt([a.size for a in arrays])
+        first = np.stack([np.pad(a[:8], (0, max(0, 8 - a.size))) for a in arrays])
+        distance = np.abs(first - np.nan_to_num(want[f"{prefix}.first8"])).max(1)
+        result.append(relative(f"{prefix} l2", l2, want[f"{prefix}.l2"], GRADIENT))
+        # Single elements are measured in units of the tensor's root mean square.
+        result.append(
+            Deviation(
+                f"{prefix} elements", float((distance / np.maximum(scale, 1e-12)).max()), GRADIENT
+            )
+        )
+    return result
+
+
+def _full_key(name: str) -> str:
+    network, parameter = name.split("/", 1)
+    return f"{network}/{dfl_key(parameter)}"
+
+
+def _weights(model: Model) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        net: {dfl_key(k): to_dfl(v.numpy().copy()) for k, v in module.state_dict().items()}
+        for net, module in model.networks.items()
+    }
+
+
+def _losses(
+    shown: np.ndarray, samples: np.ndarray, want: Mapping[str, np.ndarray]
+) -> list[Deviation]:
+    pairs = [("loss", shown, want["loss_mean"])]
+    for i, name in enumerate(("src_loss", "dst_loss")):
+        if name in want:
+            pairs.append((name, samples[:, :, i], want[name]))
+    result = []
+    for name, got, expected in pairs:
+        result.append(relative(f"{name} at 1", got[0], expected[0], FIRST_LOSS))
+        result.append(relative(f"{name} at 2-3", got[1:3], expected[1:3], NEXT_LOSSES))
+        if len(got) > 3:
+            result.append(relative(f"{name} to {len(got)}", got[3:], expected[3:], LATER_LOSSES))
+    return result
+
+
+def _changes(
+    when: str,
+    model: Model,
+    start: Mapping[str, Mapping[str, np.ndarray]],
+    want: Mapping[str, np.ndarray],
+) -> list[Deviation]:
+    """How far each tensor has moved, against how far the original's has."""
+    result = []
+    for net, now in _weights(model).items():
+        if f"{when}.{net}.delta_l2" not in want:
+            continue
+        keys = [str(k) for k in want[f"names.{net}"]]
+        moved = [float(np.linalg.norm((now[k] - start[net][k]).astype(np.float64))) for k in keys]
+        expected = want[f"{when}.{net}.delta_l2"]
+        result.append(relative(f"{when} {net} moved", moved, expected, WEIGHTS, floor=1e-6))
+    return result
+
+
+def _views(model: Model, batch: Batch, want: Mapping[str, np.ndarray]) -> list[Deviation]:
+    result = []
+    shots: dict[float | None, dict[str, Tensor]] = {}
+    for key in want:
+        if not key.startswith("view"):
+            continue
+        prefix, name = key.rsplit(".", 1)
+        morph = float(prefix[4:]) if prefix != "view" else None
+        if morph not in shots:
+            if model.model_class is ModelClass.XSEG:
+                images = torch.cat((batch.src.target, batch.dst.target))
+                shots[morph] = {"pred": model.infer(images)}  # type: ignore[attr-defined]
+            else:
+                extra = {} if morph is None else {"morph": morph}
+                shots[morph] = model.infer(  # type: ignore[attr-defined]
+                    batch.src.target, batch.dst.target, **extra
+                )
+        got = nhwc(shots[morph][name.removesuffix("_nhwc")])[: len(want[key])]
+        step = got.shape[1] // want[key].shape[1]
+        result.append(absolute(key, got[:, ::step, ::step], want[key], VIEW))
+    return result
