@@ -65,13 +65,13 @@ class Supervisor:
         self,
         data_dir: Path | None = None,
         launcher: Launcher | None = None,
-        command: Sequence[str] = TRAINER_COMMAND,
+        command: Sequence[str] | None = None,
     ) -> None:
         self.history = History(data_dir or paths.data_dir())
         self.version = 0
         self.changed = asyncio.Event()
         self._launcher: Launcher = launcher or LocalLauncher()
-        self._command = tuple(command)
+        self._command = tuple(command or TRAINER_COMMAND)
         self._runs: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recorders: dict[str, Recorder] = {}

@@ -1,0 +1,205 @@
+"""Commands on runs, whoever started them."""
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recaster_tui.cli.training import assigned
+from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome, watch
+from recaster_tui.cli.words import duration
+from recaster_tui.errors import BadInputError, ExitCode, RecasterError
+from recaster_tui.protocol import CommandName
+from recaster_tui.supervisor import NoAnswerError, Run, RunRecord, RunState, Supervisor
+from recaster_tui.workspace import open_workspace
+
+_ACK_SECONDS = 60.0
+_END_SECONDS = 150.0
+
+
+def list_runs(folder: Path | None, *, last: int, live: bool, as_json: bool) -> int:
+    """Print the history, repaired first so that it tells the truth."""
+
+    async def action(supervisor: Supervisor) -> int:
+        await supervisor.repair()
+        records = supervisor.records()
+        if folder is not None:
+            workspace = open_workspace(folder)
+            await supervisor.adopt(workspace)
+            records = [r for r in supervisor.records() if r.workspace == str(workspace.root)]
+        if live:
+            records = [r for r in records if r.state.live and not r.missing]
+        shown = records[:last] if last > 0 else records
+        if as_json:
+            sys.stdout.write(json.dumps([_plain(r) for r in shown], indent=2) + "\n")
+        else:
+            _print_table(shown, len(records))
+        return 0
+
+    return in_supervisor(action)
+
+
+def attach_run(text: str, *, as_json: bool) -> int:
+    """Watch a run until it ends."""
+
+    async def action(supervisor: Supervisor) -> int:
+        run = await find(supervisor, text)
+        ended = run.state.over
+        code = await watch(run, make_view(run, as_json=as_json), interrupt_stops=False)
+        # Looking at what has ended long ago is no failure of the looking.
+        return ExitCode.OK if ended else code
+
+    return in_supervisor(action)
+
+
+def stop_run(text: str, *, save: bool, wait: bool) -> int:
+    """Ask a run to stop, and wait for it."""
+
+    async def action(supervisor: Supervisor) -> int:
+        run = await find(supervisor, text)
+        ack = await run.command(CommandName.STOP, save=save, timeout=_ACK_SECONDS)
+        if not ack.ok:
+            raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
+        if not wait:
+            sys.stdout.write(f"{run.run_id} is stopping\n")
+            return 0
+        deadline = time.monotonic() + _END_SECONDS
+        while not run.state.over and time.monotonic() < deadline:
+            await _next(run)
+        if not run.state.over:
+            raise NoAnswerError(
+                f"the trainer has not ended after {_END_SECONDS:.0f} s",
+                where=run.folder.root,
+                hint=f"its process is {run.process.pid}" if run.process else None,
+            )
+        if run.state is RunState.FAILED:
+            return outcome(run)
+        saved = f", saved at {run.facts.saved_iteration:,}" if run.facts.saved_iteration else ""
+        sys.stdout.write(f"{run.run_id} {run.state.value} at {run.iteration:,}{saved}\n")
+        return 0
+
+    return in_supervisor(action)
+
+
+def command_run(text: str, name: str, **args: Any) -> int:
+    """Send one command and tell the answer."""
+
+    async def action(supervisor: Supervisor) -> int:
+        run = await find(supervisor, text)
+        await _command(run, name, **args)
+        return 0
+
+    return in_supervisor(action)
+
+
+def resume_run(
+    text: str, *, iterations: int | None, assignments: Sequence[str], watch: bool
+) -> int:
+    """Let a paused run go on, or start an ended one again."""
+
+    async def action(supervisor: Supervisor) -> int:
+        run = await find(supervisor, text)
+        values = assigned(run.spec.model_class, assignments)
+        if run.state.live and run.state is not RunState.LOST:
+            if values or iterations is not None:
+                raise BadInputError(
+                    f"run {run.run_id} is {run.state.value}; its options are given at its start",
+                    hint="stop it first, or change live options in the app",
+                )
+            await _command(run, CommandName.RESUME)
+        else:
+            run = await supervisor.resume(
+                run.run_id, changes=values or None, target_iterations=iterations
+            )
+            await first_word(run)
+            if run.state is RunState.FAILED:
+                return outcome(run)
+            sys.stdout.write(f"{run.run_id} started again at iteration {run.iteration:,}\n")
+        if watch:
+            return await _watch(run)
+        return 0
+
+    return in_supervisor(action)
+
+
+async def find(supervisor: Supervisor, text: str) -> Run:
+    """The run meant by *text*: id, beginning, ending, run folder, or ``last``."""
+    folder = Path(text)
+    if (folder / "run.toml").is_file():
+        folder = folder.resolve()
+        await supervisor.adopt(open_workspace(folder.parent.parent, must_look_right=False))
+        text = folder.name
+    return await supervisor.attach(text)
+
+
+async def _watch(run: Run) -> int:
+    return await watch(run, make_view(run, as_json=False), interrupt_stops=False)
+
+
+async def _command(run: Run, name: str, **args: Any) -> None:
+    ack = await run.command(name, timeout=_ACK_SECONDS, **args)
+    if not ack.ok:
+        raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
+    sys.stdout.write(f"{run.run_id}: {ack.message or 'done'}\n")
+
+
+async def _next(run: Run) -> None:
+    try:
+        await asyncio.wait_for(run.wait_change(run.version), 1.0)
+    except TimeoutError:
+        return
+
+
+def _plain(record: RunRecord) -> dict[str, Any]:
+    table = asdict(record)
+    table["missing"] = record.missing
+    for key, value in table.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            table[key] = None
+    return table
+
+
+def _print_table(records: list[RunRecord], total: int) -> None:
+    if not records:
+        sys.stdout.write("no runs yet; start one with: recaster train, or recaster demo\n")
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    # Into a pipe a table must not be cut to 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("run", "model", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("iteration", "src", "dst", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("workspace", overflow="ellipsis", no_wrap=True)
+    for r in records:
+        table.add_row(
+            r.run_id,
+            f"{r.model_name}.{r.model_class}",
+            "missing" if r.missing else r.state.value,
+            f"{r.iteration:,}",
+            _loss(r.loss_src),
+            _loss(r.loss_dst),
+            duration(r.duration),
+            r.device_name,
+            datetime.fromtimestamp(r.created).strftime("%Y-%m-%d %H:%M"),
+            escape(r.workspace),
+        )
+    console.print(table)
+    if total > len(records):
+        sys.stdout.write(f"… and {total - len(records):,} older: recaster runs --last 0\n")
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "–"
