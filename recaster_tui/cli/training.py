@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome, watch
-from recaster_tui.options import ModelClass, parse_assignment
+from recaster_tui.options import ModelClass, OptionsError, parse_assignment
 from recaster_tui.options.config import find_config
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.workspace import Workspace, open_workspace
@@ -47,7 +47,11 @@ def train_workspace(
 
 def assigned(model: ModelClass, assignments: Sequence[str]) -> dict[str, object]:
     """``--set`` values by key. Raises OptionsError."""
-    return dict(parse_assignment(model, text) for text in assignments)
+    try:
+        return dict(parse_assignment(model, text) for text in assignments)
+    except OptionsError as error:
+        error.hint = error.hint or f"see: recaster options {model.value}"
+        raise
 
 
 def make_demo_workspace(folder: Path, *, seed: int, faces: int) -> Workspace:

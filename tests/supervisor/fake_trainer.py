@@ -97,7 +97,7 @@ class Fake:
         if text := os.environ.get("FAKE_CRASH"):
             raise RuntimeError(text)
         if text := os.environ.get("FAKE_FATAL"):
-            self.say("error", code="x", message=text, fatal=True)
+            self.say("error", code=os.environ.get("FAKE_CODE", "x"), message=text, fatal=True)
             self.say("done", outcome="failed", iteration=0, saved=0, message="")
             return
         self.say("progress", what="faces src", current=3, total=3, unit="faces", text="loading")
