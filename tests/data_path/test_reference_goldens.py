@@ -1,12 +1,19 @@
 """The reference path gives DeepFaceLab's own numbers."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from recaster_tui.faces.codec import decode_pixels, read_face
+from recaster_tui.faces.types import FaceType
 from recaster_tui.training.reference import (
+    ReferenceOptions,
     color_transfer,
+    face_image,
+    face_mask,
+    sample_seed,
     truncated_normal,
     warp_by_params,
     warp_params,
@@ -69,3 +76,48 @@ def test_color_transfer_goldens(goldens: Path) -> None:
             # with the last bit, so a few pixels may differ more than the mean.
             assert error.mean() < 1e-4, mode
             assert error.max() < (1e-4 if mode in ("rct", "lct", "mkl") else 1e-3), mode
+
+
+def test_sample_goldens(goldens: Path) -> None:
+    z = np.load(goldens / "samples/sample_processor.npz")
+    meta = json.loads((goldens / "samples/meta.json").read_text())
+    for key, entry in meta.items():
+        face = read_face(goldens / "faceset" / entry["file"])
+        pixels = decode_pixels(face)
+        reference = None
+        if entry["ct_file"]:
+            reference = decode_pixels(read_face(goldens / "faceset" / entry["ct_file"]))
+        assert (
+            sample_seed(np.random.RandomState(entry["np_random_seed"]))
+            == (entry["sample_rnd_seed"])
+        )
+        common = {
+            "seed": entry["sample_rnd_seed"],
+            "resolution": entry["resolution"],
+            "face_type": FaceType.from_dfl(entry["face_type"]),
+            "options": ReferenceOptions(flip=True),
+        }
+        image = partial(
+            face_image,
+            face,
+            pixels,
+            transfer=entry["ct_mode"],
+            reference=reference,
+            **common,
+        )
+        ours = {
+            "warped": image(warp=entry["warp"], hsv_power=entry["hsv"]),
+            "target": image(warp=False),
+            "mask": face_mask(face, **common),
+            "em": face_mask(face, kind="eyes-mouth", **common),
+        }
+        for name, output in ours.items():
+            golden = z[f"{key}_{name}"]
+            assert output.shape == golden.shape
+            error = np.abs(output - golden.astype(np.float32))
+            if golden.dtype == np.float32:
+                assert error.max() < 1e-4, (key, name)
+            else:
+                # Stored as float16; and landmarks are float32 here, so that a coordinate may
+                # round to the next 1/32 pixel.
+                assert error.mean() < 2e-4 and error.max() < 3e-3, (key, name)

@@ -72,6 +72,8 @@ def _upload(records: NDArray[np.uint8], device: torch.device) -> Tensor:
     for start in range(0, len(records), rows):
         piece = np.ascontiguousarray(records[start : start + rows])
         resident[start : start + rows] = torch.from_numpy(piece).to(device)
+    # Another stream will read it.
+    torch.cuda.synchronize(device)
     return resident
 
 
@@ -83,7 +85,8 @@ class SideMaker:
         references: whole pictures of the other side, for colour transfer.
         augment: what to do to them.
         parts: keep eye and mouth masks (the store's cache must have them).
-        device: of the batch. On a GPU geometry runs in torch, elsewhere in OpenCV.
+        device: of the batch.
+        use_torch: move pixels in torch instead of OpenCV; default: on a GPU.
         pool: threads for JPEG.
     """
 
@@ -96,6 +99,7 @@ class SideMaker:
         parts: bool,
         device: torch.device,
         pool: ThreadPoolExecutor | None = None,
+        use_torch: bool | None = None,
     ) -> None:
         self._store = store
         self._references = references
@@ -103,6 +107,8 @@ class SideMaker:
         self._planes = 3 if parts else 1
         self._device = device
         self._pool = pool
+        in_torch = device.type == "cuda" if use_torch is None else use_torch
+        self._move = _place_torch if in_torch else _place_opencv
 
     def make(
         self, index: Indices, references: Indices | None, rng: np.random.Generator
@@ -159,19 +165,18 @@ class SideMaker:
         warp: bool,
     ) -> SideBatch:
         masks = self._store.masks(records, self._planes)
-        move = _place_torch if self._device.type == "cuda" else _place_opencv
-        warped, still, moved = move(source, target, masks, geometry, warp, self._device)
+        warped, still, moved = self._move(source, target, masks, geometry, warp, self._device)
         if self._planes == 3:
             # The original divides by the maximum of the union after the transform (7.5).
             parts = moved[:, 1:]
             top = parts.sum(1, keepdim=True).clamp(0, 1).amax((2, 3), keepdim=True)
-            eyes, mouth = (parts / torch.where(top > 0, top, 1.0)).clamp(0, 1).split(1, 1)
+            parts = (parts / torch.where(top > 0, top, 1.0)).clamp(0, 1)
+            eyes, mouth = parts[:, :1].contiguous(), parts[:, 1:].contiguous()
         else:
-            eyes = mouth = torch.zeros_like(moved)
+            eyes, mouth = torch.zeros_like(moved), torch.zeros_like(moved)
         position = torch.from_numpy(np.asarray(index, np.int64)).to(self._device)
-        return SideBatch(
-            warped.clamp_(0, 1), still.clamp_(0, 1), moved[:, :1], eyes, mouth, position
-        )
+        mask = moved[:, :1].contiguous()
+        return SideBatch(warped.clamp_(0, 1), still.clamp_(0, 1), mask, eyes, mouth, position)
 
 
 def _place_torch(

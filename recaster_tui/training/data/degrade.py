@@ -11,6 +11,7 @@ Images are (B, 3, R, R) float32 BGR 0..1.
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -116,7 +117,7 @@ def _downsample(images: Tensor, rng: np.random.Generator) -> Tensor:
     side = images.shape[-1]
     chosen = _chosen(rng, images.shape[0])
     sides = np.rint(rng.uniform(_SMALLEST_PART, 1, images.shape[0]) * side).astype(int)
-    result = list(images.split(1))
+    result = [images[i : i + 1] for i in range(len(images))]
     for i in np.flatnonzero(chosen & (sides < side)):
         small = F.interpolate(result[i], size=(int(sides[i]),) * 2, mode="area")
         result[i] = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
@@ -139,7 +140,7 @@ def _jpeg(images: Tensor, rng: np.random.Generator, pool: ThreadPoolExecutor | N
     quality = rng.integers(_JPEG_QUALITY[0], _JPEG_QUALITY[1] + 1, batch)
     pictures = (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
-    def recode(i: int) -> np.ndarray:
+    def recode(i: Any) -> np.ndarray:
         parameters = [cv2.IMWRITE_JPEG_QUALITY, int(quality[i])]
         data = cv2.imencode(".jpg", np.ascontiguousarray(pictures[i]), parameters)[1]
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))

@@ -5,6 +5,7 @@ at most half a grey level (users.md C3).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,7 +62,7 @@ def _matrix(face: Face, resolution: int, face_type: FaceType) -> NDArray[np.floa
 
 def _fit_mask(mask: Floats, matrix: NDArray[np.float64] | None, resolution: int) -> Bytes:
     fitted = _fit(mask, matrix, resolution, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-    return np.rint(np.clip(fitted, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(fitted, 0, 1) * 255), np.uint8)
 
 
 def _fit(
@@ -70,16 +71,13 @@ def _fit(
     resolution: int,
     interpolation: int,
     border: int,
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     size = (resolution, resolution)
-    fitted: NDArray[np.uint8]
     if matrix is not None:
-        fitted = cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=border)
-    elif image.shape[:2] != size:
-        fitted = cv2.resize(image, size, interpolation=interpolation)
-    else:
-        fitted = np.ascontiguousarray(image)
-    return fitted
+        return cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=border)
+    if image.shape[:2] != size:
+        return cv2.resize(image, size, interpolation=interpolation)
+    return image
 
 
 Fitter = Callable[[Face], NDArray[np.uint8]]

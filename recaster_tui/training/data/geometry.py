@@ -7,6 +7,7 @@ Knot *i* sits at pixel ``i · side / 8 - 0.5``.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,10 +143,10 @@ def knot_weights(side: int) -> NDArray[np.float32]:
     return _hat_weights((np.arange(side) + 0.5) * ((KNOTS - 1) / side), KNOTS)
 
 
-def _hat_weights(positions: NDArray[np.float64], count: int) -> NDArray[np.float32]:
+def _hat_weights(positions: NDArray[Any], count: int) -> NDArray[np.float32]:
     """(n, count) linear interpolation weights of knots 0 … count-1 at *positions*."""
     distance = np.abs(positions[:, None] - np.arange(count))
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distance), np.float32)
 
 
 def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:

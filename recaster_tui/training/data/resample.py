@@ -41,8 +41,9 @@ class CvResampler:
             flags=_AFFINE | cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        moved: Floats = cv2.remap(image, composed, None, cv2.INTER_CUBIC)
-        return moved
+        # The stubs do not know that one two-channel map needs no second.
+        moved = cv2.remap(image, composed, None, cv2.INTER_CUBIC)  # type: ignore[call-overload]
+        return np.asarray(moved, np.float32)
 
     def moved(self, image: Floats, index: int) -> Floats:
         """*image* through the affine transform of face *index* only, cubic, not clipped."""
@@ -54,14 +55,11 @@ class CvResampler:
 
     def _affine(self, image: Floats, index: int, method: int, border: int) -> Floats:
         side = self._geometry.side
-        moved: Floats = cv2.warpAffine(
-            image,
-            self._geometry.inverse[index],
-            (side, side),
-            flags=_AFFINE | method,
-            borderMode=border,
+        inverse = self._geometry.inverse[index]
+        moved = cv2.warpAffine(
+            image, inverse, (side, side), flags=_AFFINE | method, borderMode=border
         )
-        return moved
+        return np.asarray(moved, np.float32)
 
 
 class TorchResampler:

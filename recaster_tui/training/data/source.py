@@ -75,12 +75,15 @@ class DataSource:
         self.seed = seed or secrets.randbelow(2**62) + 1
         self._number = 0
         self._stores: dict[tuple[Side, Kind], FaceStore] = {}
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = ThreadPoolExecutor(4, "jpeg")
         self._waits: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
         self._queue: queue.Queue[_Made | BaseException] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._needs = needs
         self._prepare(needs)
         self._consumed = self._state()
 
@@ -101,15 +104,8 @@ class DataSource:
         if isinstance(made, BaseException):
             self._halt()
             raise made
-        if made.ready is not None:
-            stream = torch.cuda.current_stream(self._device)
-            stream.wait_event(made.ready)
-            # The memory belongs to the making stream: tell the allocator who else reads it.
-            for side in (made.batch.src, made.batch.dst):
-                for tensor in vars(side).values():
-                    tensor.record_stream(stream)
         self._consumed = made.state
-        return made.batch
+        return self._hand_over(made.batch, made.ready)
 
     def preview_batch(self, n: int) -> Batch:
         """*n* fixed faces of each side, spread evenly over the yaw range.
@@ -121,9 +117,8 @@ class DataSource:
             src, dst = (
                 self._makers[side].plain(self._spread(side, n), _PREVIEW_SEED) for side in _SIDES
             )
-        if self._stream is not None:
-            self._stream.synchronize()
-        return Batch(src, dst)
+            batch, ready = Batch(src, dst), self._mark()
+        return self._hand_over(batch, ready)
 
     def set_needs(self, needs: DataNeeds) -> None:
         """Go on with other needs from the very next batch; none of the faces in between is lost.
@@ -188,7 +183,7 @@ class DataSource:
     # -- making -------------------------------------------------------------------------------
 
     def _prepare(self, needs: DataNeeds) -> None:
-        old = getattr(self, "_needs", needs)
+        old = self._needs
         if (old.resolution, old.face_type) != (needs.resolution, needs.face_type):
             self._stores.clear()
         kind: Kind = "face+parts" if needs.eyes or needs.mouth else "face"
@@ -216,8 +211,8 @@ class DataSource:
             return
         if kind != "picture":
             # Only one set of faces is needed at a time: do not hold device memory for two.
-            for other in ("face", "face+parts"):
-                self._stores.pop((side, other), None)  # type: ignore[arg-type]
+            self._stores.pop((side, "face"), None)
+            self._stores.pop((side, "face+parts"), None)
         noun = "pictures for colour transfer" if kind == "picture" else "faces"
         cache = FaceCache.open(
             self._facesets[side],
@@ -309,7 +304,7 @@ class DataSource:
             self._thread.join(0.05)
         self._thread = None
         self._drain()
-        self._load(self._consumed) if hasattr(self, "_consumed") else None
+        self._load(self._consumed)
 
     def _drain(self) -> None:
         while True:
@@ -320,14 +315,13 @@ class DataSource:
 
     def _run(self) -> None:
         try:
+            if self._device.type == "cpu":
+                # This thread's share only (OpenMP keeps it per thread): the step has the cores.
+                torch.set_num_threads(1)
             with self._on_stream():
                 while not self._stop.is_set():
                     batch = self._make()
-                    ready = None
-                    if self._stream is not None:
-                        ready = torch.cuda.Event()
-                        ready.record(self._stream)
-                    self._put(_Made(batch, self._state(), ready))
+                    self._put(_Made(batch, self._state(), self._mark()))
         except BaseException as error:  # handed to the trainer, whatever it is
             self._put(error)
 
@@ -338,6 +332,24 @@ class DataSource:
                 return
             except queue.Full:
                 continue
+
+    def _mark(self) -> torch.cuda.Event | None:
+        """On a GPU: an event that passes when all that was asked of the stream is done."""
+        if self._stream is None:
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(self._stream)
+        return event
+
+    def _hand_over(self, batch: Batch, ready: torch.cuda.Event | None) -> Batch:
+        if ready is not None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(ready)
+            # The memory belongs to the making stream: tell the allocator who else reads it.
+            for side in (batch.src, batch.dst):
+                for tensor in vars(side).values():
+                    tensor.record_stream(stream)
+        return batch
 
     def _on_stream(self) -> Any:
         return torch.cuda.stream(self._stream) if self._stream is not None else nullcontext()

@@ -35,7 +35,7 @@ def reinhard(image: Image, reference: Image) -> Image:
     axes = (0, 1)
     ratio = source.std(axes) / target.std(axes)
     moved = (target - target.mean(axes)) * ratio + source.mean(axes)
-    low, high = np.float32([0, -127, -127]), np.float32([100, 127, 127])
+    low, high = np.array([0, -127, -127]), np.array([100, 127, 127])
     lab = np.clip(moved, low, high).astype(np.float32)
     result: Image = cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)
     return result
@@ -123,7 +123,7 @@ def hsv_shift(image: Image, amount: float, rnd: np.random.RandomState) -> Image:
         np.clip(value + value_shift, 0, 1),
     )
     merged = cv2.merge([np.asarray(channel, np.float32) for channel in shifted])
-    return np.clip(cv2.cvtColor(merged, cv2.COLOR_HSV2BGR), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(cv2.cvtColor(merged, cv2.COLOR_HSV2BGR), 0, 1), np.float32)
 
 
 def random_rotation(rnd: np.random.RandomState) -> NDArray[np.float64]:
@@ -152,7 +152,7 @@ def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
 
 
 def _back(pixels: NDArray[np.floating], like: Image) -> Image:
-    return np.clip(pixels.reshape(like.shape), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(pixels.reshape(like.shape), 0, 1), np.float32)
 
 
 _DETERMINISTIC: dict[str, Callable[[Image, Image], Image]] = {

@@ -71,15 +71,17 @@ def face_image(
         transfer_rnd: the worker's global stream, for idt and sot (Quirk 10).
     """
     rnd, geometry = _geometry(seed, resolution, options)
-    image = pixels.astype(np.float32) / np.float32(255)
+    image: Image = pixels.astype(np.float32) / np.float32(255)
     if face.face_type == face_type:
         if image.shape[1] != resolution:
-            image = cv2.resize(image, (resolution, resolution), interpolation=cv2.INTER_CUBIC)
+            resized = cv2.resize(image, (resolution, resolution), interpolation=cv2.INTER_CUBIC)
+            image = np.asarray(resized, np.float32)
     else:
         matrix = alignment_matrix(face.landmarks, resolution, face_type)
         image = warp_affine(image, matrix, resolution, cubic=True, replicate=True)
     if transfer and reference is not None:
-        colours = cv2.resize(reference.astype(np.float32) / np.float32(255), image.shape[1::-1])
+        whole = reference.astype(np.float32) / np.float32(255)
+        colours = np.asarray(cv2.resize(whole, (resolution, resolution)), np.float32)
         image = color_transfer(transfer, image, colours, transfer_rnd)
     if hsv_power:
         image = hsv_shift(image, hsv_power, rnd)
@@ -107,7 +109,7 @@ def face_mask(
     mask = mask.astype(np.float32)[..., None]
     if face.face_type == face_type:
         if mask.shape[1] != resolution:
-            mask = cv2.resize(mask, (resolution, resolution))[..., None]
+            mask = np.asarray(cv2.resize(mask, (resolution, resolution)), np.float32)[..., None]
     else:
         matrix = alignment_matrix(face.landmarks, resolution, face_type)
         mask = warp_affine(mask, matrix, resolution, cubic=False, replicate=False)

@@ -72,12 +72,13 @@ def _linear_weights(fraction: NDArray[np.int64]) -> Image:
 
 
 def _cubic_weights(fraction: NDArray[np.int64], a: float = -0.75) -> Image:
-    t = fraction.astype(np.float32) / (1 << _FRACTION)
+    t = fraction.astype(np.float32) / np.float32(1 << _FRACTION)
 
     def near(d: Image) -> Image:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
+        return np.asarray(((a + 2) * d - (a + 3)) * d * d + 1, np.float32)
 
     def far(d: Image) -> Image:
-        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return np.asarray(((a * d - 5 * a) * d + 8 * a) * d - 4 * a, np.float32)
 
-    return np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)], axis=-1).astype(np.float32)
+    one = np.float32(1)
+    return np.stack([far(t + one), near(t), near(one - t), far(one + one - t)], axis=-1)

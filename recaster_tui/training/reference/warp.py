@@ -90,8 +90,8 @@ def warp_params(
         cv2.resize(grid, (w + cell, w + cell))[half : half + w, half : half + w]
         for grid in (grid_x, grid_y)
     ]
-    matrix = cv2.getRotationMatrix2D((w // 2, w // 2), angle, factor)
-    matrix[:, 2] += (tx * w, ty * w)
+    matrix = np.asarray(cv2.getRotationMatrix2D((w // 2, w // 2), angle, factor), np.float64)
+    matrix[:, 2] += np.array([tx * w, ty * w])
     return WarpParams(
         side=w,
         resized_from=side if side < SMALLEST_SIDE else None,
@@ -120,9 +120,7 @@ def warp_by_params(
     small = params.resized_from
     method = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     if small is not None and (warp or transform):
-        image = _channels(
-            cv2.resize(image, (params.side, params.side), interpolation=method), image
-        )
+        image = _resize(image, params.side, method)
     if warp:
         image = remap(image, params.map_x, params.map_y, cubic=cubic)
     if transform:
@@ -130,12 +128,13 @@ def warp_by_params(
             image, params.matrix, params.side, cubic=cubic, replicate=replicate_border
         )
     if small is not None and (warp or transform):
-        image = _channels(cv2.resize(image, (small, small), interpolation=method), image)
+        image = _resize(image, small, method)
     if flip and params.flip:
         image = image[:, ::-1]
     return image
 
 
-def _channels(image: NDArray[np.float32], like: NDArray[np.float32]) -> NDArray[np.float32]:
+def _resize(image: NDArray[np.float32], side: int, method: int) -> NDArray[np.float32]:
+    resized = cv2.resize(image, (side, side), interpolation=method)
     # OpenCV drops a lone channel axis.
-    return image.reshape(*image.shape[:2], like.shape[2])
+    return np.asarray(resized, np.float32).reshape(side, side, image.shape[2])
