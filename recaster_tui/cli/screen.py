@@ -42,7 +42,7 @@ def open_screen(
         # Smooth scrolling and fading send many times the bytes (spec/terminal.md 12.26).
         os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
         os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
-    from recaster_tui.ui.app import run_app
+    from recaster_tui.ui.run import run_app
 
     root = workspace.root if workspace is not None else None
     return run_app(root, images=images, probe=probe, mouse=mouse, theme=theme, autostart=autostart)

@@ -8,19 +8,21 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from recaster_tui.errors import RecasterError
+from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.options import ModelClass
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.ui.settings import load_settings, save_setting
+from recaster_tui.ui.terminal import Images, TerminalInfo
 from recaster_tui.ui.theme import default_theme_name, load_themes, theme_variable_defaults
-from recaster_tui.workspace import Workspace
+from recaster_tui.workspace import Workspace, open_workspace
 
 log = logging.getLogger(__name__)
 
@@ -69,21 +71,28 @@ class RecasterApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                mode.key, f"switch_mode('{mode.name}')", mode.title, show=False, id=f"mode-{mode.name}"
+                mode.key,
+                f"switch_mode('{mode.name}')",
+                mode.title,
+                show=False,
+                id=f"mode-{mode.name}",
             )
             for mode in ALL_MODES
         ),
         Binding("question_mark,f1", "keys", "Keys", show=False, id="keys", tooltip="This list"),
         Binding("colon", "command_palette", "All actions", show=False, id="palette"),
         Binding("t", "change_theme", "Theme", show=False, id="theme"),
-        Binding("q,ctrl+q", "quit", "Quit", show=False, id="quit", tooltip="Asks if runs are alive"),
+        Binding(
+            "q,ctrl+q", "quit", "Quit", show=False, id="quit", tooltip="Asks if runs are alive"
+        ),
         Binding("ctrl+l", "repaint", "Repaint", show=False, id="repaint"),
     ]
 
     def __init__(
         self,
-        workspace: Workspace,
+        workspace: Workspace | None,
         *,
+        terminal: TerminalInfo | None = None,
         supervisor: Supervisor | None = None,
         theme: str | None = None,
         autostart: RunRequest | None = None,
@@ -91,6 +100,8 @@ class RecasterApp(App[int]):
     ) -> None:
         super().__init__()
         self.workspace = workspace
+        self.images = terminal.images if terminal is not None else Images.HALF
+        self.DEFAULT_MODE = "train" if workspace is not None else "project"  # type: ignore[misc]
         self.supervisor = supervisor or Supervisor()
         self.current_run: Run | None = None
         self.modes_shown = ALL_MODES
@@ -100,7 +111,8 @@ class RecasterApp(App[int]):
         self._problems = list(themes.problems)
         for file in themes.files.values():
             self.register_theme(file.theme)
-        usual = default_theme_name(os.environ)
+        colors = terminal.colors if terminal is not None else "truecolor"
+        usual = default_theme_name(os.environ, colors)
         wanted = theme or str(load_settings().get("theme", usual))
         if wanted in self.available_themes:
             self.theme = wanted
@@ -127,13 +139,16 @@ class RecasterApp(App[int]):
     async def _begin(self) -> None:
         """Take in the workspace's runs; show the living one, else the last."""
         try:
-            await self.supervisor.adopt(self.workspace)
+            if self.workspace is not None:
+                await self.supervisor.adopt(self.workspace)
             if self._watch:
                 self.supervisor.start_background(self.workspace)
+            if self.workspace is None:
+                return
             if self.current_run is None:
                 self.current_run = await self._run_to_show()
-            if self._autostart is not None and not self._live_here():
-                wish = self._autostart
+            wish, self._autostart = self._autostart, None
+            if wish is not None and not self._live_here():
                 self.current_run = await self.supervisor.start(self.workspace, wish)
         except RecasterError as error:
             self.notify(str(error), severity="error", timeout=15)
@@ -144,7 +159,7 @@ class RecasterApp(App[int]):
     async def _run_to_show(self) -> Run | None:
         if live := self._live_here():
             return live[0]
-        root = str(self.workspace.root)
+        root = str(self.workspace.root) if self.workspace else ""
         for record in self.supervisor.records():
             if record.workspace == root and not record.missing:
                 with contextlib.suppress(RecasterError):
@@ -152,7 +167,7 @@ class RecasterApp(App[int]):
         return None
 
     def _live_here(self) -> list[Run]:
-        root = self.workspace.root
+        root = self.workspace.root if self.workspace else None
         return [r for r in self.supervisor.live_runs() if r.workspace_root == root]
 
     async def on_unmount(self) -> None:
@@ -175,7 +190,17 @@ class RecasterApp(App[int]):
     @property
     def suggested_model_name(self) -> str:
         """For a first model: the workspace's name."""
-        return default_model_name(self.workspace.name)
+        return default_model_name(self.workspace.name) if self.workspace else "new"
+
+    def open_workspace(self, root: Path) -> None:
+        """Show another project. Runs of the one before go on and are still followed.
+
+        Raises:
+            BadInputError: *root* is no workspace.
+        """
+        self.workspace = open_workspace(root)
+        self.current_run = None
+        self.run_worker(self._begin(), group="begin", exclusive=True, exit_on_error=False)
 
     def show_run(self, run: Run | None) -> None:
         """Make *run* the one the Train screen shows."""
@@ -198,12 +223,16 @@ class RecasterApp(App[int]):
         Raises:
             RecasterError: it cannot be started; says why.
         """
+        if self.workspace is None:
+            raise BadInputError("no workspace is open", hint="open one on the Project screen (1)")
         run = self.current_run
         if run is not None and run.state.over:
             spec = run.spec
             same = (spec.model_class, spec.model_name, spec.device) == (model, name, device)
-            if same and dict(spec.options) == options and spec.target_iterations == int(
-                options.get("target_iterations") or 0
+            if (
+                same
+                and dict(spec.options) == options
+                and spec.target_iterations == int(options.get("target_iterations") or 0)
             ):
                 return await self.supervisor.resume(run.run_id)
         request = RunRequest(model_class=model, options=options, model_name=name, device=device)

@@ -6,6 +6,7 @@ their bytes, so a preview that changed little repaints little.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from rich.color import Color
@@ -125,10 +126,8 @@ def strips(pixels: np.ndarray) -> list[Strip]:
         starts = np.concatenate(([0], np.flatnonzero(change) + 1, [width]))
         up, low, edges = upper.tolist(), lower.tolist(), starts.tolist()
         segments = [
-            Segment(
-                (UPPER if up[a] != low[a] else " ") * (b - a), _segment_style(up[a], low[a])
-            )
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            Segment((UPPER if up[a] != low[a] else " ") * (b - a), _segment_style(up[a], low[a]))
+            for a, b in pairwise(edges)
         ]
         result.append(Strip(segments, width))
     return result

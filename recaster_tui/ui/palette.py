@@ -6,6 +6,7 @@ from rich.style import Style
 from textual.app import App
 from textual.color import Color
 
+
 @dataclass(frozen=True)
 class Palette:
     """Resolved colours, as Rich styles without background (the widget's own shows through)."""

@@ -19,11 +19,12 @@ Row = tuple[tuple[str, Rgb | None], ...]
 
 @dataclass(frozen=True)
 class Line:
-    """One polyline in data coordinates; no NaN inside."""
+    """One polyline in data coordinates; no NaN inside. A band stays behind what is no band."""
 
     x: np.ndarray
     y: np.ndarray
     colour: Rgb
+    band: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def draw(
     """
     from textual_plotext.plot import Plot
 
-    plot = Plot()
+    plot: Any = Plot()
+    _share_cells(plot.monitor.matrix, frozenset(line.colour for line in lines if line.band))
     plot.plotsize(width, height)
     plot._set_size(width, height)  # plotsize alone does not resize, see textual-plotext issue 5
     plot.theme("clear")
@@ -80,12 +82,43 @@ def draw(
     return _picture(plot.monitor.matrix)
 
 
+def _share_cells(matrix: Any, bands: frozenset[Rgb]) -> None:
+    """Let curves that meet in a cell both be seen.
+
+    plotext keeps the last one's dots only, so that of two close curves one vanishes. Here their
+    dots are joined, and the colour changes from column to column. A curve still wins over a band.
+    """
+    insert = matrix.insert_element
+
+    def joined(
+        col: int,
+        row: int,
+        marker: str,
+        fullground: Any = None,
+        style: Any = None,
+        background: Any = None,
+        check_canvas: bool = False,
+    ) -> None:
+        if isinstance(fullground, tuple) and matrix.legal(col, row):
+            old, colour = matrix.marker[row][col], matrix.fullground[row][col]
+            if (
+                "\u2800" < old <= "\u28ff"
+                and "\u2800" < marker <= "\u28ff"
+                and colour != fullground
+                and (colour in bands) == (fullground in bands)
+            ):
+                marker = chr(ord(old) | ord(marker))
+                if col % 2:
+                    fullground = colour
+        insert(col, row, marker, fullground, style, background, check_canvas)
+
+    matrix.insert_element = joined
+
+
 def _picture(matrix: Any) -> Picture:
     rows: list[Row] = []
     # plotext counts rows from the bottom.
-    for markers, colours in zip(
-        reversed(matrix.marker), reversed(matrix.fullground), strict=True
-    ):
+    for markers, colours in zip(reversed(matrix.marker), reversed(matrix.fullground), strict=True):
         runs: list[tuple[str, Rgb | None]] = []
         text, last = "", None
         for char, colour in zip(markers, colours, strict=True):

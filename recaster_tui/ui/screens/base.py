@@ -23,8 +23,8 @@ class ModeScreen(Screen[None]):
     columns, else ``-wide``; ``-short`` below 32 rows, else ``-tall``.
     """
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (32, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual's type
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     TICK_SECONDS: ClassVar[float] = 0.5
 
     def compose(self) -> ComposeResult:

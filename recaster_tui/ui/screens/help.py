@@ -63,12 +63,15 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-scroll").scroll_relative(y=step, animate=False)
 
 
+_TEXTUALS_OWN = frozenset({"screen.copy_text", "help_quit"})
+
+
 def grouped(active: Sequence[ActiveBinding]) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """(group, [(keys, label, tooltip)]): keys of one action together, in order of binding."""
     groups: dict[str, dict[str, tuple[list[str], str, str]]] = {}
     for item in active:
         binding = item.binding
-        if not binding.description or binding.system:
+        if not binding.description or binding.system or binding.action in _TEXTUALS_OWN:
             continue
         rows = groups.setdefault(_group_of(item.node), {})
         keys, _, _ = rows.setdefault(

@@ -42,8 +42,9 @@ class QuitScreen(ModalScreen[str]):
             ]
             what = "A model is" if len(lines) == 1 else f"{len(self._runs)} models are"
             yield Static(
-                f"{what} being trained:\n\n" + "\n".join(f"  {line}" for line in lines)
-                + "\n\nLeft running, it goes on without this window; open recaster again to see it.",
+                f"{what} being trained:\n\n"
+                + "\n".join(f"  {line}" for line in lines)
+                + "\n\nLeft running, it goes on without this window; recaster shows it again.",
                 markup=False,
             )
             with Horizontal(id="quit-buttons"):

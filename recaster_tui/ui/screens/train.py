@@ -45,20 +45,16 @@ class TrainScreen(ModeScreen):
         Binding("w", "save", "Save", id="train-save", tooltip="Save the model now"),
         Binding("b", "backup", "Backup", id="train-backup", tooltip="Save and keep a copy"),
         Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
-        Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),
         Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
-        Binding("shift+space,comma", "view(-1)", "Previous view", show=False, id="train-view-back"),
-        Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
         Binding("f", "full", "Full", id="train-full", tooltip="Preview on the whole screen"),
+        Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
+        Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),
+        Binding("shift+space,comma", "view(-1)", "Previous view", show=False, id="train-view-back"),
         Binding("P", "preview", "New preview", show=False, id="train-preview"),
         Binding("y", "log", "Logarithmic loss axis", show=False, id="train-log"),
         Binding("e", "smooth", "Smoothing of the curve", show=False, id="train-smooth"),
-        Binding(
-            "left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"
-        ),
-        Binding(
-            "right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"
-        ),
+        Binding("left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"),
+        Binding("right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"),
         Binding("c", "form", "Hide or show the configuration", show=False, id="train-form"),
         Binding("tab", "pane(1)", "Next panel", show=False, id="train-next-panel"),
         Binding("shift+tab", "pane(-1)", "Previous panel", show=False, id="train-previous-panel"),
@@ -124,6 +120,21 @@ class TrainScreen(ModeScreen):
         if focus:
             {"form": self.form.rows, "chart": self.chart, "preview": self.preview}[name].focus()
 
+    def on_resize(self) -> None:
+        """Share the height between chart and preview."""
+        self.call_after_refresh(self._share_height)
+
+    def _share_height(self) -> None:
+        """Give the preview exactly the rows that whole faces need, the chart the rest."""
+        panel, right = self.query_one("#preview-panel"), self.query_one("#right")
+        alone = self.has_class("-narrow") or self.has_class("-short") or self.has_class("-full")
+        if alone or not self.preview.caption:
+            panel.styles.height = None
+            return
+        room = right.size.height - self.query_one("#status-panel").outer_size.height
+        most = max(room * 2 // 3, room - 24) - 2
+        panel.styles.height = self.preview.ideal_height(right.size.width - 2, most) + 2
+
     def action_pane(self, step: int) -> None:
         """The next panel; where there are tabs, the next tab."""
         names = [name for name, _ in TABS]
@@ -137,7 +148,11 @@ class TrainScreen(ModeScreen):
     def on_descendant_focus(self) -> None:
         """Clicks move the focus, too: keep the tab in step."""
         focused = self.focused
-        for name, selector in (("form", "#form-panel"), ("chart", "#chart"), ("preview", "#preview")):
+        for name, selector in (
+            ("form", "#form-panel"),
+            ("chart", "#chart"),
+            ("preview", "#preview"),
+        ):
             widget = self.query_one(selector)
             inside = focused is not None and widget in focused.ancestors_with_self
             if inside and self._tab != name:
@@ -148,14 +163,17 @@ class TrainScreen(ModeScreen):
         full = not self.has_class("-full")
         self.set_class(full, "-full")
         self.open_tab("preview")
+        self._share_height()
 
     def action_leave_full(self) -> None:
         """Back from the whole screen."""
         self.remove_class("-full")
+        self._share_height()
 
     def action_form(self) -> None:
         """Give the form's columns to chart and preview."""
         self.toggle_class("-no-form")
+        self.call_after_refresh(self._share_height)
         if self.has_class("-no-form") and self._tab == "form":
             self.open_tab("chart")
 
@@ -174,6 +192,8 @@ class TrainScreen(ModeScreen):
             self.chart.set_data(run.losses, run.markers, _loss_names(run))
             key = (len(run.previews), run.previews[-1].iteration if run.previews else 0)
             if key != self._preview_key:
+                if not self._preview_key[0]:
+                    self.refresh_bindings()
                 self._preview_key = key
                 self.preview.set_previews(list(run.previews))
             self._follow_options(run)
@@ -259,18 +279,20 @@ class TrainScreen(ModeScreen):
     def on_preview_widget_shown(self) -> None:
         """Another picture."""
         self._captions()
+        self._share_height()
 
     # -- configuration --------------------------------------------------------------------------
 
-    def model_folder(self) -> Path:
-        """Where the configured model lies or would lie."""
-        form = self.form_model
-        return self.recaster.workspace.models / f"{form.name}.{form.model.value}"
+    def model_folder(self) -> Path | None:
+        """Where the configured model lies or would lie; None without a workspace."""
+        form, workspace = self.form_model, self.recaster.workspace
+        return workspace.models / f"{form.name}.{form.model.value}" if workspace else None
 
     def _check_exists(self) -> bool:
         """Whether the configured model exists: its fixed options are then known and fixed."""
         form = self.form_model
-        existed, form.exists = form.exists, (self.model_folder() / "CURRENT").exists()
+        folder = self.model_folder()
+        existed, form.exists = form.exists, folder is not None and (folder / "CURRENT").exists()
         return form.exists and not existed
 
     def on_option_rows_changed(self, event: OptionRows.Changed) -> None:
@@ -307,10 +329,12 @@ class TrainScreen(ModeScreen):
 
     def _take_options_of_model(self) -> None:
         """The configured name is an existing model: go on with what it was trained with."""
-        form = self.form_model
+        form, workspace = self.form_model, self.recaster.workspace
+        if workspace is None:
+            return
         for record in self.recaster.supervisor.records():
             same = (record.model_name, record.model_class) == (form.name, form.model.value)
-            if same and record.workspace == str(self.recaster.workspace.root):
+            if same and record.workspace == str(workspace.root):
                 form.load(form.model, record.options)
                 self.notify("its configuration was loaded", title=f"{form.name} exists")
                 return
@@ -343,7 +367,8 @@ class TrainScreen(ModeScreen):
 
     def action_new(self) -> None:
         """Configure another model; the run that is shown goes on by itself."""
-        taken = {p.stem for p in self.recaster.workspace.models.glob("*.*")}
+        workspace = self.recaster.workspace
+        taken = {p.stem for p in workspace.models.glob("*.*")} if workspace else set()
         base, number = self.recaster.suggested_model_name, 2
         name = base
         while name in taken:
@@ -374,6 +399,10 @@ class TrainScreen(ModeScreen):
                 return live
             case "new":
                 return run is not None
+            case "view" | "time" | "full":
+                return run is not None and bool(run.previews)
+            case "range" | "log" | "smooth":
+                return run is not None and len(run.losses) > 0
             case "leave_full":
                 return self.has_class("-full")
         return True

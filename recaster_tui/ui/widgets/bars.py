@@ -25,7 +25,6 @@ _KEY_NAMES = {
     "minus": "-",
     "escape": "esc",
     "space": "space",
-    "shift+space": "⇧space",
     "pageup": "pgup",
     "pagedown": "pgdn",
     "up": "↑",
@@ -45,7 +44,7 @@ def key_name(key: str) -> str:
     if key.startswith("ctrl+"):
         return "^" + key[5:]
     if key.startswith("shift+"):
-        return "⇧" + _KEY_NAMES.get(key[6:], key[6:])
+        return "shift+" + _KEY_NAMES.get(key[6:], key[6:])
     return key
 
 
@@ -82,7 +81,8 @@ class TopBar(Lines):
             style = colours.style(STATE_COLOURS.get(str(run.state), "text"))
             right.add(f"{STATE_GLYPHS.get(str(run.state), '●')} {run.state}", style).add("  ")
         if isinstance(app, RecasterApp):
-            right.add(app.workspace.name, colours.style("text", bold=True))
+            name = app.workspace.name if app.workspace else "no workspace"
+            right.add(name, colours.style("text", bold=True))
         right.add(" ")
         return [sides(left, right, width)]
 
@@ -112,13 +112,23 @@ class KeyBar(Lines):
         """One line."""
         colours = self.colours
         right = Words()
-        for key, label in (("?", "keys"), ("^p", "all actions"), ("q", "quit")):
+        actions = "all actions" if width >= 110 else "all"
+        for key, label in (("?", "keys"), ("^p", actions), ("q", "quit")):
             right.add(key, colours.style("accent", bold=True))
             right.add(f" {label}  ", colours.muted())
         line = Words().add(" ")
         self._targets = []
         seen: set[str] = set()
-        for active in self.screen.active_bindings.values():
+        hints = getattr(self.screen.focused, "key_hints", ())
+        for name, label in hints:
+            line.add(name, colours.style("accent", bold=True)).add(f" {label}  ")
+        if hints:
+            return [line.strip(width)]
+        # The screen's keys before those of the widget in it.
+        bound = sorted(
+            self.screen.active_bindings.values(), key=lambda a: a.node is not self.screen
+        )
+        for active in bound:
             binding = active.binding
             if not binding.show or binding.action in seen or len(seen) >= MOST_KEYS:
                 continue

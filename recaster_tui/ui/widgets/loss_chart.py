@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from recaster_tui.supervisor import Marker
     from recaster_tui.ui import decimate
-    from recaster_tui.ui.plot import Picture, Rgb
+    from recaster_tui.ui.plot import Line, Picture, Rgb
 
 RANGES: tuple[tuple[int, str], ...] = ((0, "all"), (50_000, "50k"), (10_000, "10k"), (1_000, "1k"))
-SMOOTHING: tuple[tuple[float, str], ...] = ((0.9, "smooth"), (0.97, "smoother"), (0.0, "raw"))
+SMOOTHING: tuple[tuple[float, str], ...] = ((0.6, "smooth"), (0.88, "smoother"), (0.0, "raw"))
 MARKS: dict[str, tuple[str, str]] = {
     "rolled-back": ("✖", "state-bad"),
     "option": ("▲", "state-hold"),
@@ -49,7 +49,9 @@ class LossChart(Lines, can_focus=True):
         Binding("left,h", "cursor(-1)", "Cursor left", show=False, id="chart-left"),
         Binding("right,l", "cursor(1)", "Cursor right", show=False, id="chart-right"),
         Binding("shift+left,H", "cursor(-10)", "Cursor far left", show=False, id="chart-far-left"),
-        Binding("shift+right,L", "cursor(10)", "Cursor far right", show=False, id="chart-far-right"),
+        Binding(
+            "shift+right,L", "cursor(10)", "Cursor far right", show=False, id="chart-far-right"
+        ),
         Binding("home,g", "cursor_to(0)", "First iteration", show=False, id="chart-first"),
         Binding("end,G", "cursor_to(-1)", "Last iteration", show=False, id="chart-last"),
         Binding("escape", "no_cursor", "Hide the cursor", show=False, id="chart-no-cursor"),
@@ -67,10 +69,10 @@ class LossChart(Lines, can_focus=True):
         self.cursor: int | None = None
         self.loss_names: tuple[str, ...] = ("src", "dst")
         self._rows: np.ndarray | None = None
-        self._marks: Sequence["Marker"] = ()
+        self._marks: Sequence[Marker] = ()
         self._picture: Picture | None = None
         self._series: dict[str, decimate.Buckets] = {}
-        self._styles: "dict[Rgb, Style]" = {}
+        self._styles: dict[Rgb, Style] = {}
         self._axis = (0.0, 1.0)
         self._due = 0.0
         self._pending = False
@@ -128,9 +130,7 @@ class LossChart(Lines, can_focus=True):
             return None
         rows = decimate.window(decimate.as_history(self._rows), RANGES[self.range_index][0])
         first, newest = int(rows["iteration"][0]), int(rows["iteration"][-1])
-        low, high = decimate.x_axis(
-            max(first - 1, 0), newest, RANGES[self.range_index][0]
-        )
+        low, high = decimate.x_axis(max(first - 1, 0), newest, RANGES[self.range_index][0])
         self._axis = (low, high)
         pixels = 2 * (width - _LABELS - 1)
         bucket = decimate.bucket_width(high - low, pixels)
@@ -159,17 +159,20 @@ class LossChart(Lines, can_focus=True):
                 x = np.repeat(edge[: len(at)], 2)
                 dark = colours.rgb(name, dim=0.62)
                 self._styles.setdefault(dark, colours.style(name, dim=0.62))
-                bands.append(Line(x, ends.ravel(), dark))
+                bands.append(Line(x, ends.ravel(), dark, band=True))
                 y = decimate.smooth(series.mean, weight)
             else:
                 y = series.mean
             self._styles[colours.rgb(name)] = colours.style(name)
             curves.append(Line(series.x[good], y[good], colours.rgb(name)))
         bottom, top = decimate.value_range(shown)
+        curves = [_without_steep_start(line, top) for line in curves]
+        bands = [_without_steep_start(line, top) for line in bands]
         if self.log_scale:
             bottom, top, ticks = decimate.log_axis(bottom, top)
             lines = [
-                Line(c.x, np.log10(np.maximum(c.y, bottom)), c.colour) for c in bands + curves
+                Line(c.x, np.log10(np.maximum(c.y, bottom)), c.colour, c.band)
+                for c in bands + curves
             ]
             y_axis = Axis(
                 float(np.log10(bottom)),
@@ -178,7 +181,7 @@ class LossChart(Lines, can_focus=True):
                 [_label(t) for t in ticks],
             )
         else:
-            bottom, top, ticks = decimate.y_axis(bottom, top, max(2, min(6, height // 3)))
+            bottom, top, ticks = decimate.y_axis(bottom, top, max(2, min(6, height // 2)))
             lines = bands + curves
             y_axis = Axis(bottom, top, ticks, [_label(t) for t in ticks])
         x_ticks = _x_ticks(low, high, width)
@@ -382,6 +385,16 @@ class LossChart(Lines, can_focus=True):
 
 
 _NAMES = {"src": "source", "dst": "destination"}
+
+
+def _without_steep_start(line: "Line", top: float) -> "Line":
+    """Leave out what lies above *top* at the beginning; later spikes stay, at the edge."""
+    from dataclasses import replace
+
+    inside = (line.y <= top).nonzero()[0]
+    start = int(inside[0]) if len(inside) else len(line.y)
+    return replace(line, x=line.x[start:], y=line.y[start:]) if start else line
+
 
 def _label(value: float) -> str:
     return f"{value:.4g}"[: _LABELS - 1].rjust(_LABELS)

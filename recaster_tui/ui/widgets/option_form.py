@@ -14,6 +14,7 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from recaster_tui.options import ModelClass
+from recaster_tui.ui import words
 from recaster_tui.ui.form_model import MODEL, Field, FormModel, FormRow, parse
 from recaster_tui.ui.palette import Palette, palette
 from recaster_tui.ui.widgets.panel import Words
@@ -32,8 +33,8 @@ class OptionRows(ScrollView, can_focus=True):
         Binding("end,G", "move(9999)", "Last", show=False, id="form-last"),
         Binding("left,h", "nudge(-1)", "Previous value", show=False, id="form-previous"),
         Binding("right,l", "nudge(1)", "Next value", show=False, id="form-next"),
-        Binding("enter", "edit", "Edit", show=False, id="form-edit", tooltip="Edit or fold"),
-        Binding("space", "toggle", "Toggle", show=False, id="form-toggle"),
+        Binding("enter", "edit", "Edit", id="form-edit", tooltip="Edit or fold"),
+        Binding("space", "change", "Toggle", show=False, id="form-toggle"),
         Binding("d", "reset", "Default", show=False, id="form-default", tooltip="Back to default"),
         Binding("escape", "clear_filter", "Clear filter", show=False, id="form-clear"),
     ]
@@ -64,6 +65,7 @@ class OptionRows(ScrollView, can_focus=True):
         self._rows: list[FormRow] = model.rows()
         self._edit: str | None = None
         self._caret = 0
+        self._fresh = False
         self._before: Any = None
 
     # -- state ----------------------------------------------------------------------------------
@@ -77,6 +79,12 @@ class OptionRows(ScrollView, can_focus=True):
     def row(self) -> FormRow | None:
         """Under the cursor."""
         return self._rows[self.cursor] if 0 <= self.cursor < len(self._rows) else None
+
+    @property
+    def key_hints(self) -> tuple[tuple[str, str], ...]:
+        """What the key bar shows instead of bindings while a value is typed."""
+        keys = (("enter", "take"), ("esc", "leave as it was"), ("↑ ↓", "take and move"))
+        return keys if self.editing else ()
 
     def reload(self) -> None:
         """The model changed: show what it says, the cursor on the same field."""
@@ -160,13 +168,13 @@ class OptionRows(ScrollView, can_focus=True):
         row = self.row
         if row is not None and row.field is None:
             if (direction < 0) != (row.group in self.form.folded):
-                self.action_toggle()
+                self.action_change()
             return
         item = self._changeable()
         if item is not None:
             self._apply(item, self.form.nudge(item, direction))
 
-    def action_toggle(self) -> None:
+    def action_change(self) -> None:
         """Switch a bool, next choice, fold a heading."""
         row = self.row
         if row is None:
@@ -185,7 +193,7 @@ class OptionRows(ScrollView, can_focus=True):
         if row is None:
             return
         if row.field is None or row.field.kind in ("bool", "choice"):
-            self.action_toggle()
+            self.action_change()
             return
         item = self._changeable()
         if item is not None:
@@ -217,6 +225,7 @@ class OptionRows(ScrollView, can_focus=True):
         assert self.row.field is not None
         self._before = self.form.value(self.row.field.key)
         self._edit, self._caret = text, len(text)
+        self._fresh = bool(text)  # the first letter replaces the old value
         self.refresh_line(self.cursor)
         self._moved()
         self.refresh_bindings()
@@ -254,6 +263,8 @@ class OptionRows(ScrollView, can_focus=True):
         event.stop()
         event.prevent_default()
         assert self._edit is not None
+        if event.key != "enter" and not event.is_printable:
+            self._fresh = False
         match event.key:
             case "enter":
                 self._finish()
@@ -294,6 +305,8 @@ class OptionRows(ScrollView, can_focus=True):
 
     def _insert(self, text: str) -> None:
         assert self._edit is not None
+        if self._fresh:
+            self._edit, self._caret, self._fresh = "", 0, False
         self._edit = self._edit[: self._caret] + text + self._edit[self._caret :]
         self._caret += len(text)
         self._typed()
@@ -324,7 +337,7 @@ class OptionRows(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row of the visible part."""
-        width = self.size.width
+        width = self.scrollable_content_region.width
         index = y + self.scroll_offset.y
         _, _, ground, text = self.colors
         colours = palette(self.app, ground, text)
@@ -398,7 +411,7 @@ class OptionRows(ScrollView, can_focus=True):
             on = bool(self.form.value(item.key))
             style = colours.style("state-good", bold=True) if on else colours.muted()
             return shown.add("on " if on else "off ", style).add("●" if on else "○", style)
-        style = colours.style("text", bold=True) if not self.form.is_default(item) or here else None
+        style = colours.style("text", bold=not self.form.is_default(item) or here)
         if item.kind == "choice":
             strong = item.key == MODEL
             style = colours.style("primary", bold=True) if strong else style
@@ -410,6 +423,8 @@ class OptionRows(ScrollView, can_focus=True):
         ink = colours.style("state-bad" if error else "text", bold=True)
         ink += colours.tint("text", 0.16)
         caret = colours.style("text", reverse=True)
+        if self._fresh:
+            return Words().add(" ", ink).add(self._edit, caret).add(" ", ink)
         text = self._edit + " "
         longest = max(8, self.size.width - 18)
         start = max(0, self._caret - longest + 2)
@@ -450,18 +465,15 @@ class OptionHelp(Static):
             text.append(f"\n{fixed}", colours.style("state-hold"))
         elif form.running:
             text.append("\ntakes effect while training", colours.style("state-good"))
-        if item.range_text:
-            text.append("\nrange ", colours.muted())
-            text.append(item.range_text)
+        facts = [item.range_text] if item.range_text else []
         if not item.key.startswith("@"):
-            from recaster_tui.ui import words
-
-            text.append("\ndefault ", colours.muted())
-            text.append(words.plain(item.default))
+            facts.append(f"default {words.plain(item.default)}")
+        if facts:
+            text.append("\n" + " · ".join(facts), colours.muted())
+        text.append(f"\n{item.help}")
         if item.recommended:
-            text.append("\nbest ", colours.muted())
-            text.append(item.recommended)
-        text.append(f"\n{item.help}", colours.style("text", dim=0.2))
+            text.append("\nbest ", colours.style("state-good"))
+            text.append(item.recommended, colours.style("text", dim=0.15))
         self.update(text)
 
 
@@ -469,7 +481,7 @@ class OptionForm(Vertical):
     """Rows, the filter above them and the help below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", show=False, id="form-filter", tooltip="Find an option")
+        Binding("slash", "filter", "Filter", id="form-filter", tooltip="Find an option")
     ]
 
     def __init__(self, model: FormModel, *, id: str | None = None) -> None:  # noqa: A002

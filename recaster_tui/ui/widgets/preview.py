@@ -164,6 +164,20 @@ class PreviewWidget(Lines, can_focus=True):
         self._pan = (max(0, self._pan[0] + down), max(0, self._pan[1] + right))
         self._show()
 
+    def ideal_height(self, width: int, most: int) -> int:
+        """Rows of the terminal that whole faces fill, at most *most* where one fits at all."""
+        image = self.image
+        if image is None or not image.columns:
+            return most
+        columns = max(1, len(image.columns) - self._zoom)
+        tile = (width - columns + 1) // columns
+        best = most
+        for faces in range(1, max(1, image.rows) + 1):
+            height = 1 + (faces * (tile + 1)) // 2
+            if height <= most:
+                best = height
+        return best
+
     # -- loading --------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
@@ -264,9 +278,9 @@ class PreviewWidget(Lines, can_focus=True):
             shown = name[: layout.tile]
             captions.fill(layout.centre(i) - len(shown) // 2).add(shown, style)
         body = strips(self._pixels)
-        left = Strip.blank(layout.left, Style())
-        right = Strip.blank(max(0, width - layout.left - layout.width), Style())
-        picture = [Strip.join([left, strip, right]) for strip in body]
+        before = Strip.blank(layout.left, Style())
+        after = Strip.blank(max(0, width - layout.left - layout.width), Style())
+        picture = [Strip.join([before, strip, after]) for strip in body]
         room = height - 1 - len(picture)
         above = room // 2 if room > 0 else 0
         blank = Words().strip(width)

@@ -1,5 +1,6 @@
-"""What the run is doing, in two lines."""
+"""What the run is doing, in two or three lines."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from textual.strip import Strip
@@ -49,14 +50,24 @@ class StatusLine(Lines):
         self.update_lines()
 
     def lines(self, width: int, height: int) -> list[Strip]:
-        """First line: state and progress. Second: losses, speed, machine."""
+        """First line: state and progress. Second: losses, speed. Third: last save, machine."""
         colours = self.colours
         run = self.run
         if run is None:
             first = Words().add(" ○ no run yet", colours.muted(bold=True))
             second = Words().add("   s starts training with the configuration", colours.muted())
             return [first.strip(width), second.strip(width)][:height]
-        return [self._first(run, width, colours), self._second(run, width, colours)][:height]
+        alone = height < 3
+        result = [
+            self._first(run, width, colours),
+            self._second(run, width, colours, alone=alone),
+        ]
+        return [*result, self._third(run, width, colours)][:height]
+
+    @staticmethod
+    def _loading(run: "Run") -> bool:
+        progress = run.facts.progress
+        return str(run.state) == "starting" and progress is not None and progress.total > 0
 
     def _first(self, run: "Run", width: int, colours: Palette) -> Strip:
         state = str(run.state)
@@ -64,16 +75,11 @@ class StatusLine(Lines):
         left = Words().add(f" {STATE_GLYPHS.get(state, '●')} {state}", style).add("  ")
         left.add(run.spec.model_name, colours.style("text", bold=True))
         left.add(f" {run.spec.model_class.title}", colours.muted()).add("  ")
-        progress = run.facts.progress
-        if state == "starting" and progress is not None and progress.total:
-            left.add(progress.text or progress.what, colours.muted()).add(" ")
-            right = Words().add(
-                f"{progress.current:,}/{progress.total:,} {progress.unit}".rstrip() + " ",
-                colours.muted(),
-            )
-            _bar(left, width - right.length - 1, progress.current / progress.total, colours)
-            return sides(left, right, width)
         text = run.phase_text
+        if self._loading(run):
+            progress = run.facts.progress
+            assert progress is not None
+            return left.add(progress.text or progress.what, colours.muted()).strip(width)
         if state in ("starting", "failed", "lost", "stalled") and text:
             hot = state in ("failed", "lost", "stalled")
             return left.add(text, style if hot else colours.muted()).strip(width)
@@ -92,40 +98,67 @@ class StatusLine(Lines):
         _bar(left, width - right.length - 1, share, colours)
         return sides(left, right, width)
 
-    def _second(self, run: "Run", width: int, colours: Palette) -> Strip:
+    def _second(self, run: "Run", width: int, colours: Palette, *, alone: bool) -> Strip:
         left = Words().add("   ")
+        if self._loading(run):
+            progress = run.facts.progress
+            assert progress is not None
+            text = f"{progress.current:,}/{progress.total:,} {progress.unit}".rstrip()
+            right = Words().add(text + " ", colours.style("text", bold=True))
+            _bar(left, width - right.length - 1, progress.current / progress.total, colours)
+            return sides(left, right, width)
         trend = run.trend
         values = [("src", trend.src, trend.src_slope), ("dst", trend.dst, trend.dst_slope)]
         shown = [v for v in values if v[1] == v[1]]
         single = len(shown) == 1
         for key, value, slope in shown:
-            label = "loss " if single else f"{key} "
-            left.add(label, colours.muted())
-            left.add(words.loss(value), colours.style(f"loss-{key}", bold=True))
-            left.add(_arrow(slope, value, colours)[0] + "  ", _arrow(slope, value, colours)[1])
+            left.add("loss " if single else f"{key} ", colours.muted())
+            left.add(words.loss(value), colours.style(f"loss-{key}", bold=True)).add(" ")
+            glyph, style = _arrow(slope, value, colours)
+            left.add(glyph, style).add("  ")
         if not shown:
             left.add("no loss yet  ", colours.muted())
         live = not run.state.over
         if live and run.its:
             left.add(words.speed(run.its), colours.style("text", bold=True))
-            left.add(f" {run.ms:,.0f} ms  ", colours.muted())
+            left.add(f"  {run.ms:,.0f} ms  ", colours.muted())
             share = run.data_share
             hot = colours.style("state-hold") if share > 0.1 else colours.muted()
             left.add(f"data {share:.0%}  ", hot)
+        if alone:
+            pieces = machine(run.device, run.metrics if live else {})
+        else:
+            seconds = words.duration(run.elapsed_seconds)
+            pieces = [("trained", seconds)] if run.elapsed_seconds >= 1 else []
+        return _fitting(left, pieces, width, colours)
+
+    def _third(self, run: "Run", width: int, colours: Palette) -> Strip:
+        left = Words().add("   ")
+        facts = run.facts
+        live = not run.state.over
+        if facts.saved_iteration:
+            left.add("saved ", colours.muted())
+            left.add(words.count(facts.saved_iteration), colours.style("text"))
+            if facts.saved_at:
+                ago = words.duration(max(0.0, time.time() - facts.saved_at))
+                left.add(f" {ago} ago", colours.muted())
+        elif live:
+            left.add("not saved yet", colours.muted())
+        left.add("  ")
+        return _fitting(left, machine(run.device, run.metrics if live else {}), width, colours)
+
+
+def _fitting(left: Words, pieces: list[tuple[str, str]], width: int, colours: Palette) -> Strip:
+    """*left*, and at the right as many of *pieces* as have room."""
+    while True:
         right = Words()
-        pieces = machine(run.device, run.metrics if live else {})
         for i, (name, value) in enumerate(pieces):
             right.add(("  " if i else "") + name + " ", colours.muted())
             right.add(value, colours.style("text"))
         right.add(" ")
-        while left.length + right.length > width and pieces:
-            pieces = pieces[:-1]
-            right = Words()
-            for i, (name, value) in enumerate(pieces):
-                right.add(("  " if i else "") + name + " ", colours.muted())
-                right.add(value, colours.style("text"))
-            right.add(" ")
-        return sides(left, right, width)
+        if left.length + right.length <= width or not pieces:
+            return sides(left, right, width)
+        pieces = pieces[:-1]
 
 
 def machine(device: dict[str, Any], metrics: dict[str, Any]) -> list[tuple[str, str]]:
@@ -147,7 +180,7 @@ def machine(device: dict[str, Any], metrics: dict[str, Any]) -> list[tuple[str, 
         pieces.append(("RAM", f"{text}/{words.size(total)}" if total else text))
     name = str(device.get("name") or kind)
     if name:
-        pieces.append(("on", name))
+        pieces.insert(0, ("on", name))
     return pieces
 
 
