@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import tomllib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recaster_tui.errors import BadInputError, RecasterError
-from recaster_tui.files import read_toml, write_toml
+from recaster_tui.files import write_toml
 from recaster_tui.protocol import (
     Command,
     CommandName,
@@ -24,7 +25,13 @@ from recaster_tui.protocol import (
 from recaster_tui.supervisor.journal import JournalReader
 from recaster_tui.supervisor.launcher import Launcher, ProcessId
 from recaster_tui.supervisor.losses import NO_TREND, LossArray, LossBuffer, Trend, trend
-from recaster_tui.supervisor.state import RunState, Status, advance, launched
+from recaster_tui.supervisor.state import (
+    FIRST_WORD_SECONDS,
+    RunState,
+    Status,
+    advance,
+    launched,
+)
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +158,7 @@ class Run:
         self._journal = JournalReader(launcher, folder.journal)
         self._losses = LossBuffer(launcher, folder.losses)
         self._lock = asyncio.Lock()
+        self._process_t = 0.0
         self._asked = 0.0
         self._alive: bool | None = True
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
@@ -363,6 +371,7 @@ class Run:
     def relaunched(self, process: ProcessId) -> None:
         """Its trainer was started (again): what the old one said last does not count."""
         self.process = process
+        self._process_t = time.time()
         self._alive = True
         self._asked = time.monotonic()
         self._log_line = ""
@@ -371,18 +380,11 @@ class Run:
 
     async def check_relaunch(self) -> bool:
         """Whether somebody else has started the trainer of this ended run again."""
-        if not self.state.over:
+        if not self.state.over or not await self._newer_process():
             return False
-        try:
-            table = read_toml(self.folder.process)
-            process = read_process(self.folder)
-            newer = float(table["launched"]) > self.facts.last_t and process != self.process
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-        if newer and await self._launcher.alive(process, self.run_id):
-            self.relaunched(process)
-            return True
-        return False
+        self.status = launched(time.time())
+        self._touch()
+        return True
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -399,6 +401,9 @@ class Run:
         except OSError as error:
             log.debug("cannot read %s: %s", self.folder.journal, error)
             alive = None
+        older = self.facts.last_t < self._process_t and self.status.said is not RunState.STARTING
+        if alive and older:
+            self.status = launched(self._process_t)
         status = advance(self.status, None, time.time(), alive)
         if status.state is RunState.FAILED and alive is False and not status.said.over:
             status = await self._post_mortem(status)
@@ -499,10 +504,12 @@ class Run:
         facts.hellos += 1
         facts.iteration = iteration
         if data.get("pid"):
-            self.process = ProcessId(
+            said = ProcessId(
                 _int(data["pid"]), _float(data.get("started")), str(data.get("host") or "")
             )
-            self._asked = 0.0
+            # Words of the one before are no news once another was launched.
+            if self.process is None or self.process.pid == said.pid or event.t > self._process_t:
+                self.process, self._process_t, self._asked = said, event.t, 0.0
 
     def _preview(self, event: Event) -> None:
         views = []
@@ -556,20 +563,38 @@ class Run:
         if self.status.said.over:
             return False
         if time.monotonic() - self._asked >= _ALIVE_SECONDS:
-            if self.process is None:
-                self.process = await self._read_process()
+            self._asked = time.monotonic()
+            if self.process is None and (launch := await self._last_launch()):
+                self.process, self._process_t = launch
             if self.process is not None:
                 self._alive = await self._launcher.alive(self.process, self.run_id)
+                if self._alive is False:
+                    await self._newer_process()
             else:
-                self._alive = False
-            self._asked = time.monotonic()
+                # Started by hand: its pid comes with its hello, which may take a while.
+                self._alive = time.time() - self.status.heard < FIRST_WORD_SECONDS
         return self._alive
 
-    async def _read_process(self) -> ProcessId | None:
+    async def _last_launch(self) -> tuple[ProcessId, float] | None:
+        """Whom a supervisor started last on this folder, and when."""
         try:
-            return read_process(self.folder)
+            raw = await self._launcher.read(self.folder.process, 0, _LOG_TAIL_BYTES)
+            return parse_process(raw)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    async def _newer_process(self) -> bool:
+        """Go over to the process that was launched last, where it is another one and lives."""
+        launch = await self._last_launch()
+        if launch is None:
+            return False
+        found, at = launch
+        same = self.process is not None and self.process.pid == found.pid
+        if same or at <= self._process_t or not await self._launcher.alive(found, self.run_id):
+            return False
+        self.process, self._process_t = found, at
+        self._alive, self._asked, self._log_line = True, time.monotonic(), ""
+        return True
 
     async def _folder_there(self) -> bool:
         try:
@@ -614,10 +639,14 @@ def write_process(folder: RunFolder, process: ProcessId) -> None:
     )
 
 
-def read_process(folder: RunFolder) -> ProcessId:
-    """Who was started last. Raises ``OSError``, ``ValueError``, ``KeyError``."""
-    table = read_toml(folder.process)
-    return ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
+def parse_process(raw: bytes) -> tuple[ProcessId, float]:
+    """Content of process.toml: who, and when it was launched (unix seconds).
+
+    Raises ``ValueError``, ``KeyError``, ``TypeError`` where it is something else.
+    """
+    table = tomllib.loads(raw.decode())
+    who = ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
+    return who, float(table["launched"])
 
 
 def _int(value: Any, default: int = 0) -> int:

@@ -20,7 +20,7 @@ from recaster_tui.protocol import RunFolder, RunSpec, new_run_id, read_run_spec,
 from recaster_tui.supervisor.history import History, Recorder, RunRecord, find_run, record_of
 from recaster_tui.supervisor.launcher import Launcher
 from recaster_tui.supervisor.local import LocalLauncher
-from recaster_tui.supervisor.run import POLL_SECONDS, Run, read_process, write_process
+from recaster_tui.supervisor.run import POLL_SECONDS, Run, parse_process, write_process
 from recaster_tui.supervisor.state import RunState
 from recaster_tui.workspace import Workspace, open_workspace
 
@@ -303,7 +303,8 @@ class Supervisor:
     async def _refuse_second(self, workspace: Workspace, spec: RunSpec) -> None:
         for folder in _run_folders(workspace):
             try:
-                other, process = read_run_spec(folder.spec), read_process(folder)
+                other = read_run_spec(folder.spec)
+                process, _ = parse_process(folder.process.read_bytes())
             except (OSError, ValueError, KeyError, TypeError, RecasterError):
                 continue
             if other.model_folder != spec.model_folder:

@@ -301,3 +301,35 @@ async def test_records_are_plain_toml_and_damaged_ones_do_no_harm(supervisor, wo
 def test_default_model_names_are_valid(text: str, name: str) -> None:
     found = default_model_name(text)
     assert found == name
+
+
+async def test_a_relaunched_trainer_is_not_judged_by_its_dead_predecessor(
+    tmp_path, supervisor, workspace, monkeypatch
+) -> None:
+    run = await supervisor.start(workspace, QUICK)
+    await until(run, lambda r: r.iteration >= 3)
+    os.kill(run.process.pid, signal.SIGKILL)
+    await until(run, lambda r: r.state is RunState.FAILED)
+    monkeypatch.setenv("FAKE_SLOW_START", "3")
+    await supervisor.resume(run.run_id)
+    # The journal of this moment ends with the words of the dead one.
+    async with Supervisor(tmp_path / "elsewhere", command=FAKE) as other:
+        await other.adopt(workspace)
+        seen = await other.attach(run.run_id)
+        assert seen.state.live and seen.process == run.process
+        await until(seen, lambda r: r.facts.hellos == 2)
+    # And one that dies before its first word does not look like a slow starter.
+    os.kill(run.process.pid, signal.SIGKILL)
+    await until(run, lambda r: r.state is RunState.FAILED)
+
+
+async def test_a_trainer_killed_before_its_first_word_is_failed(
+    tmp_path, supervisor, workspace, monkeypatch
+) -> None:
+    monkeypatch.setenv("FAKE_SLOW_START", "60")
+    run = await supervisor.start(workspace, QUICK)
+    os.kill(run.process.pid, signal.SIGKILL)
+    await until(run, lambda r: r.state is RunState.FAILED, seconds=10)
+    async with Supervisor(tmp_path / "elsewhere", command=FAKE) as other:
+        await other.adopt(workspace)
+        assert (await other.attach(run.run_id)).state is RunState.FAILED
