@@ -46,8 +46,11 @@ class DemoPlan:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Width and height of a frame (even): a face in it is about as large as its crop."""
-        return 2 * round(self.size * 0.96875), 2 * round(self.size * 0.71875)
+        """Width and height of a frame: a face in it is about as large as its crop.
+
+        Multiples of 16, the blocks of H.264.
+        """
+        return 16 * round(self.size * 1.9375 / 16), 16 * round(self.size * 1.4375 / 16)
 
     @property
     def rate(self) -> Fraction:
