@@ -120,7 +120,9 @@ def _read(path: Path) -> Face | Skipped:
     try:
         return read_face(path)
     except FaceFileError as error:
-        return Skipped(path.name, error.code, error.message)
+        # A name that is no valid text cannot be shown or logged as it is.
+        name = path.name.encode("utf-8", "replace").decode()
+        return Skipped(name, error.code, error.message)
 
 
 def _collect(
@@ -136,7 +138,7 @@ def _collect(
     chunks = [items[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
     done = 0
     # Threads hide the latency of the disk (or of the network behind it).
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 2), "faces") as pool:
+    with ThreadPoolExecutor(4, "faces") as pool:
         for outcome in pool.map(read_some, chunks):
             for item in outcome:
                 if isinstance(item, Skipped):

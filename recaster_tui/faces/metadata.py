@@ -200,7 +200,8 @@ def _face_type(value: Any) -> FaceType:
 def _text(key: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise _bad(key)
-    return value
+    # Half of a surrogate pair can be stored, but neither shown nor written to a log.
+    return None if value is None else value.encode("utf-8", "replace").decode()
 
 
 def _numbers(key: str, value: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:

@@ -101,10 +101,10 @@ def test_every_golden_face(goldens):
 
 
 def test_the_program_s_own_variants(data):
-    """Polygons and mask, mask only, neither, face type head (dfl-data.md, fixtures)."""
+    """Polygons and mask, mask only, neither, both with face type head (dfl-data.md)."""
     faces = [read_face(data / f"aligned_0000{i}_0.jpg") for i in (1, 2, 3, 4)]
     assert [len(f.polygons) for f in faces] == [2, 0, 0, 2]
-    assert [f.xseg_mask is not None for f in faces] == [True, True, False, False]
+    assert [f.xseg_mask is not None for f in faces] == [True, True, False, True]
     assert [f.face_type for f in faces] == [FaceType.WHOLE] * 3 + [FaceType.HEAD]
     assert [p.include for p in faces[0].polygons] == [True, False]
     assert all(f.shape == (128, 128, 3) and f.source_rect.dtype.kind == "i" for f in faces)
@@ -276,6 +276,7 @@ def test_older_forms_are_read(tmp_path):
         "image_to_face_mat": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
         "seg_ie_polys": [(0, [[1, 2], [3, 4], [5, 6]]), (1, [[1, 1], [9, 9], [1, 9]])],
         "eyebrows_expand_mod": np.float64(2.0),
+        "source_filename": "a\ud800.png",
         "relighted": True,
         "pitch_yaw_roll": (0.1, 0.2, 0.3),
     }
@@ -286,6 +287,7 @@ def test_older_forms_are_read(tmp_path):
         assert face.face_type is FaceType.FULL
         assert [p.include for p in face.polygons] == [True, False]
         assert face.eyebrows_expand == 2.0
+        assert face.source_filename == "a?.png"
         assert face.image_to_face_mat.dtype == np.float64
         assert face.extra == {"relighted": True, "pitch_yaw_roll": (0.1, 0.2, 0.3)}
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,13 @@ def test_a_folder_with_everything_in_it(tmp_path, data):
     assert faceset.summary().startswith("3 faces, 5 files skipped (2 not-jpg")
     assert seen[-1] == (6, 6)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere refuse such names")
+def test_a_name_that_is_no_text(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")).write_bytes(b"")
+    (skipped,) = open_faceset(tmp_path).skipped
+    assert (skipped.name, skipped.code) == ("?.jpg", "empty")
 
 
 def test_many_chunks_keep_their_order(tmp_path, data):
