@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from recaster_tui.cli.words import duration
 from recaster_tui.errors import ExitCode, RecasterError
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunState, Supervisor
+from recaster_tui.supervisor import Notice, Run, RunState, Supervisor
 
 PLAIN_SECONDS = 5.0
 _STOP_SECONDS = 150.0
@@ -50,9 +50,9 @@ class PlainView:
 
     def show(self, run: Run) -> None:
         """See :class:`View`."""
-        for notice in run.notices[self._notices :]:
+        for notice in unseen_notices(run, self._notices):
             self.say(f"{notice.level}: {notice.message}")
-        self._notices = len(run.notices)
+        self._notices = run.facts.notice_count
         now = time.monotonic()
         if run.state is self._state and now - self._time < PLAIN_SECONDS:
             return
@@ -120,9 +120,9 @@ class LineView:
 
     def show(self, run: Run) -> None:
         """See :class:`View`."""
-        for notice in run.notices[self._notices :]:
+        for notice in unseen_notices(run, self._notices):
             self.say(f"{notice.level}: {notice.message}")
-        self._notices = len(run.notices)
+        self._notices = run.facts.notice_count
         current, total = run.iteration, run.target_iterations
         if run.state is RunState.STARTING and run.facts.progress is not None:
             current, total = run.facts.progress.current, run.facts.progress.total
@@ -141,6 +141,12 @@ class LineView:
     def close(self) -> None:
         """See :class:`View`."""
         self._progress.stop()
+
+
+def unseen_notices(run: Run, seen: int) -> list[Notice]:
+    """The warnings and errors after the first *seen* ones, as far as they are kept."""
+    new = run.facts.notice_count - seen
+    return run.notices[-new:] if new > 0 else []
 
 
 def describe(run: Run) -> str:

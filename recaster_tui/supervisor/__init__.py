@@ -1,19 +1,11 @@
 """Starting, following and remembering runs. No torch, no Textual: tests and CLI use it alone."""
 
+from recaster_tui.supervisor.facts import Ack, Marker, Notice, Preview, PreviewImage, Progress
 from recaster_tui.supervisor.history import History, RunRecord
 from recaster_tui.supervisor.launcher import Launcher, ProcessId
 from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.losses import LossArray, Trend, decimate
-from recaster_tui.supervisor.run import (
-    Ack,
-    Marker,
-    NoAnswerError,
-    Notice,
-    Preview,
-    PreviewImage,
-    Progress,
-    Run,
-)
+from recaster_tui.supervisor.run import NoAnswerError, Run
 from recaster_tui.supervisor.state import RunState, Status, advance, launched
 from recaster_tui.supervisor.supervisor import RunRequest, Supervisor, default_model_name
 

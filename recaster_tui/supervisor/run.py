@@ -5,7 +5,6 @@ import logging
 import time
 import tomllib
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,16 @@ from recaster_tui.protocol import (
     RunFolder,
     RunSpec,
     encode_command,
+)
+from recaster_tui.supervisor.facts import (
+    CLOCK_STATES,
+    Ack,
+    Facts,
+    Marker,
+    Notice,
+    Preview,
+    as_float,
+    as_int,
 )
 from recaster_tui.supervisor.journal import JournalReader
 from recaster_tui.supervisor.launcher import Launcher, ProcessId
@@ -39,102 +48,10 @@ POLL_SECONDS = 0.15
 _ALIVE_SECONDS = 1.0
 _LOG_TAIL_BYTES = 8_192
 _SPEED_ROWS = 200
-_KEEP_NOTICES = 200
-_CLOCK_STATES = frozenset({RunState.TRAINING, RunState.SAVING})
-
-
-@dataclass(frozen=True)
-class Marker:
-    """A point on the chart. ``kind`` is the event type: saved, backup, snapshot, option,
-    rolled-back, or ``resumed``."""
-
-    kind: str
-    iteration: int
-    t: float
-    text: str
-
-
-@dataclass(frozen=True)
-class PreviewImage:
-    """One view of a preview: a JPEG sheet of ``rows`` rows with the named ``columns``."""
-
-    view: str
-    path: Path
-    columns: tuple[str, ...] = ()
-    rows: int = 0
-
-
-@dataclass(frozen=True)
-class Preview:
-    """All views of one moment. Old files may have been thinned out: check before opening."""
-
-    iteration: int
-    t: float
-    views: tuple[PreviewImage, ...]
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A warning or an error of the trainer (``level``), or of us about its journal."""
-
-    level: str
-    code: str
-    message: str
-    t: float
-    hint: str = ""
-    count: int = 0
-    files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A long step on the way: loading faces, finding the batch size."""
-
-    what: str
-    current: int
-    total: int
-    unit: str = ""
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Ack:
-    """The trainer's answer to a command."""
-
-    id: str
-    ok: bool
-    message: str = ""
 
 
 class NoAnswerError(RecasterError):
     """The trainer did not acknowledge a command in time."""
-
-
-@dataclass
-class Facts:
-    """What the journal said so far; thrown away and rebuilt where it must be read again."""
-
-    iteration: int = 0
-    start_iteration: int = 0
-    saved_iteration: int = 0
-    saved_bytes: int = 0
-    saved_at: float = 0.0
-    its: float = 0.0
-    ms: float = 0.0
-    data_share: float = 0.0
-    device: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    markers: list[Marker] = field(default_factory=list)
-    previews: list[Preview] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    progress: Progress | None = None
-    acks: dict[str, Ack] = field(default_factory=dict)
-    hellos: int = 0
-    trained_seconds: float = 0.0
-    clock_since: float | None = None
-    last_t: float = 0.0
 
 
 class Run:
@@ -292,7 +209,7 @@ class Run:
         facts = self.facts
         if facts.clock_since is None:
             return facts.trained_seconds
-        until = time.time() if self.state in _CLOCK_STATES else facts.last_t
+        until = time.time() if self.state in CLOCK_STATES else facts.last_t
         return facts.trained_seconds + max(0.0, until - facts.clock_since)
 
     @property
@@ -408,7 +325,7 @@ class Run:
         if status.state is RunState.FAILED and alive is False and not status.said.over:
             status = await self._post_mortem(status)
         if status != self.status:
-            self._clock(status.state, self.facts.last_t)
+            self.facts.clock(status.state, self.facts.last_t)
             self.status = status
             self._touch()
         return self.version != before
@@ -424,9 +341,9 @@ class Run:
                 self._losses.clear()
             self._apply(event)
         for first, last in chunk.gaps:
-            self._note("error", "journal-gap", f"journal lines {first} to {last} are missing")
+            self.facts.note("error", "journal-gap", f"journal lines {first} to {last} are missing")
         if chunk.damaged:
-            self._note("error", "journal-damaged", f"{chunk.damaged} unreadable journal lines")
+            self.facts.note("error", "journal-damaged", f"{chunk.damaged} unreadable journal lines")
         if not chunk.more and (chunk.events or not self._losses.rows.size):
             await self._losses.read()
         if chunk.events or chunk.restarted or chunk.gaps or chunk.damaged:
@@ -434,130 +351,25 @@ class Run:
         return chunk.more
 
     def _apply(self, event: Event) -> None:
-        facts, data = self.facts, event.data
+        try:
+            self.facts.apply(event, self.folder.root)
+        except (TypeError, ValueError, AttributeError) as error:
+            self.facts.note("error", "journal-damaged", f"journal line {event.seq}: {error}")
         if event.type == EventType.HELLO:
-            # The one before may have been killed: its clock stopped at its last word.
-            self._clock(RunState.STARTING, facts.last_t)
-        match event.type:
-            case EventType.HELLO:
-                self._hello(event)
-            case EventType.PROGRESS:
-                facts.progress = Progress(
-                    str(data.get("what", "")),
-                    _int(data.get("current")),
-                    _int(data.get("total")),
-                    str(data.get("unit") or ""),
-                    str(data.get("text") or ""),
-                )
-            case EventType.ITERATIONS:
-                facts.iteration = _int(data.get("first")) + len(data.get("rows") or ()) - 1
-                facts.its = _float(data.get("its"))
-                facts.ms = _float(data.get("ms"))
-                facts.data_share = _float(data.get("data_share"))
-                facts.progress = None
-            case EventType.METRICS:
-                facts.metrics = {**facts.metrics, **data}
-            case EventType.PREVIEW:
-                self._preview(event)
-            case EventType.SAVED | EventType.BACKUP | EventType.SNAPSHOT:
-                self._saved(event)
-            case EventType.WARNING | EventType.ERROR:
-                self._note(
-                    str(event.type),
-                    str(data.get("code") or ""),
-                    str(data.get("message") or ""),
-                    t=event.t,
-                    hint=str(data.get("hint") or ""),
-                    count=_int(data.get("count")),
-                    files=tuple(map(str, data.get("files") or ())),
-                )
-            case EventType.ROLLED_BACK:
-                facts.iteration = _int(data.get("to_iteration"))
-                text = f"back from {_int(data.get('from_iteration')):,}: {data.get('why', '')}"
-                facts.markers.append(Marker("rolled-back", facts.iteration, event.t, text))
-            case EventType.OPTION:
-                key, value = str(data.get("key")), data.get("value")
-                facts.options = {**facts.options, key: value}
-                at = _int(data.get("iteration"), facts.iteration)
-                facts.markers.append(Marker("option", at, event.t, f"{key} = {value}"))
-            case EventType.ACK:
-                ack = Ack(str(data.get("id")), bool(data.get("ok")), str(data.get("message") or ""))
-                facts.acks[ack.id] = ack
-            case EventType.DONE:
-                facts.iteration = _int(data.get("iteration"), facts.iteration)
-                facts.saved_iteration = _int(data.get("saved"), facts.saved_iteration)
+            self._hear_of_process(event)
         self.status = advance(self.status, event, event.t)
-        self._clock(self.status.said, event.t)
-        facts.last_t = event.t
+        self.facts.clock(self.status.said, event.t)
+        self.facts.last_t = event.t
 
-    def _hello(self, event: Event) -> None:
-        facts, data = self.facts, event.data
-        facts.device = dict(data.get("device") or {})
-        facts.versions = {k: data[k] for k in ("recaster", "torch", "python") if k in data}
-        facts.progress = None
-        facts.its = facts.ms = facts.data_share = 0.0
-        iteration = _int(data.get("iteration"))
-        if facts.hellos == 0:
-            facts.start_iteration = iteration
-        if data.get("resumed"):
-            facts.markers.append(Marker("resumed", iteration, event.t, "resumed"))
-        facts.hellos += 1
-        facts.iteration = iteration
+    def _hear_of_process(self, event: Event) -> None:
+        data = event.data
         if data.get("pid"):
             said = ProcessId(
-                _int(data["pid"]), _float(data.get("started")), str(data.get("host") or "")
+                as_int(data["pid"]), as_float(data.get("started")), str(data.get("host") or "")
             )
             # Words of the one before are no news once another was launched.
             if self.process is None or self.process.pid == said.pid or event.t > self._process_t:
                 self.process, self._process_t, self._asked = said, event.t, 0.0
-
-    def _preview(self, event: Event) -> None:
-        views = []
-        for view in event.data.get("views") or ():
-            path = (self.folder.root / str(view.get("file", ""))).resolve()
-            if not path.is_relative_to(self.folder.root.resolve()):
-                continue  # a journal from elsewhere must not make us open any file it likes
-            columns = tuple(map(str, view.get("columns") or ()))
-            views.append(
-                PreviewImage(str(view.get("view", "")), path, columns, _int(view.get("rows")))
-            )
-        self.facts.previews.append(
-            Preview(_int(event.data.get("iteration")), event.t, tuple(views))
-        )
-
-    def _saved(self, event: Event) -> None:
-        facts, data = self.facts, event.data
-        iteration = _int(data.get("iteration"))
-        if event.type == EventType.SAVED:
-            facts.saved_iteration = iteration
-            facts.saved_bytes = _int(data.get("bytes"))
-            facts.saved_at = event.t
-        text = str(data.get("note") or data.get("generation") or "")
-        facts.markers.append(Marker(str(event.type), iteration, event.t, text))
-
-    def _note(
-        self,
-        level: str,
-        code: str,
-        message: str,
-        *,
-        t: float | None = None,
-        hint: str = "",
-        count: int = 0,
-        files: tuple[str, ...] = (),
-    ) -> None:
-        when = time.time() if t is None else t
-        self.facts.notices.append(Notice(level, code, message, when, hint, count, files))
-        del self.facts.notices[:-_KEEP_NOTICES]
-
-    def _clock(self, state: RunState, t: float) -> None:
-        facts = self.facts
-        if state in _CLOCK_STATES:
-            if facts.clock_since is None:
-                facts.clock_since = t
-        elif facts.clock_since is not None and state is not RunState.STALLED:
-            facts.trained_seconds += max(0.0, t - facts.clock_since)
-            facts.clock_since = None
 
     async def _ask_alive(self) -> bool | None:
         if self.status.said.over:
@@ -647,11 +459,3 @@ def parse_process(raw: bytes) -> tuple[ProcessId, float]:
     table = tomllib.loads(raw.decode())
     who = ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
     return who, float(table["launched"])
-
-
-def _int(value: Any, default: int = 0) -> int:
-    return int(value) if isinstance(value, int | float) and value == value else default
-
-
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
