@@ -4,14 +4,19 @@ Standard output and error are the run's ``trainer.log`` (the launcher wires them
 ever asked there and nothing of value is only said there. Exit codes: DESIGN section 9.
 """
 
+import contextlib
 import faulthandler
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from recaster_tui.errors import ExitCode
 from recaster_tui.training.start import start
+
+NICENESS = 10
+"""Training takes days and the machine has a user."""
 
 USAGE = "usage: python -m recaster_tui.training RUN_FOLDER\n"
 
@@ -23,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(USAGE)
         return ExitCode.OK if arguments in (["-h"], ["--help"]) else ExitCode.BAD_INPUT
     configure_log()
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     return start(Path(arguments[0]))
 
 

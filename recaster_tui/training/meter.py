@@ -84,7 +84,7 @@ class Meter:
         flushed = Flushed(
             first=self._first,
             losses=losses,
-            rows=loss_rows(self._first, losses, ms),
+            rows=loss_rows(self._first, losses.tolist(), ms),
             ms=ms,
             its=self._its,
             data_share=min(1.0, self._data_seconds / seconds),

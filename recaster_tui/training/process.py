@@ -45,10 +45,7 @@ def train(
         StopRequested: before training had begun.
         RecasterError: what a user can mend; anything else is a bug.
     """
-    if build_model is None:
-        from recaster_tui.training.models import build_model
-    if open_data is None:
-        from recaster_tui.training.data import open_data
+    build, feed = build_model or _build_model(), open_data or _open_data()
     session = open_session(context.folder.root)
     device = pick_device(session.spec.device)
     with contextlib.ExitStack() as cleanup:
@@ -64,7 +61,7 @@ def train(
         _hello(context, session, device)
         if loaded is not None:
             warn_damaged(context.journal, session.model_folder, loaded.damaged)
-        parts = _build(context, session, device, loaded, history, build_model, open_data)
+        parts = _build(context, session, device, loaded, history, build, feed)
         cleanup.callback(parts.data.close)
         cleanup.callback(parts.saver.close)
         seconds = float(loaded.snapshot.state.get("trained_seconds", 0.0)) if loaded else 0.0
@@ -119,6 +116,18 @@ def _build(
     )
     saver = Saver(session.model_folder, context.journal, context.saved)
     return Parts(session, model, data, context.journal, context.desk, context.stop, history, saver)
+
+
+def _build_model() -> BuildModel:
+    from recaster_tui.training.models import build_model
+
+    return build_model
+
+
+def _open_data() -> OpenData:
+    from recaster_tui.training.data import open_data
+
+    return open_data
 
 
 class _Progress:

@@ -6,7 +6,6 @@ torch comes with :mod:`recaster_tui.training.process`.
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from recaster_tui.training.session import BuildModel, OpenData
 
 log = logging.getLogger(__name__)
-
-NICENESS = 10
-"""Training takes days and the machine has a user."""
 
 
 @dataclass
@@ -151,6 +147,4 @@ def _install_signals(stop: StopFlag) -> dict[signal.Signals, Any]:
             before[number] = signal.signal(number, on_signal)
         # The terminal that started us may go away; that is the point of being a process.
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        with contextlib.suppress(OSError):
-            os.nice(NICENESS)
     return before

@@ -68,7 +68,7 @@ def tensor_chunks(
     yield struct.pack("<Q", len(text)) + text
     for name in order:
         flat = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
-        yield memoryview(flat.numpy())
+        yield flat.numpy().data
 
 
 def write_hashed(path: Path, chunks: Iterable[bytes | memoryview]) -> FileDigest:

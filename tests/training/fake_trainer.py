@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from trainer_fakes import FakeData, FakeModel
+
 from recaster_tui.training import process
 from recaster_tui.training.__main__ import configure_log
 from recaster_tui.training.start import start
-from trainer_fakes import FakeData, FakeModel
 
 if __name__ == "__main__":
     configure_log()
