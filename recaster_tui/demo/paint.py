@@ -44,7 +44,6 @@ class Look:
     hair_length: float = 0.3  # of the loose strands
     fringe: bool = True  # falls over the forehead; otherwise it is combed back
     lashes: bool = True
-    long_hair: bool = False
     redness: float = 0.5
     under_eye: float = 0.4
     eye_shadow: float = 0.25
@@ -151,8 +150,8 @@ def _skin(look: Look, rng: np.random.Generator, angle: Floats, y: Floats) -> Flo
             lid,
         )
     for _ in range(look.freckles):
-        a, h, radius = rng.normal(0, 0.45), rng.normal(7.0, 0.18), rng.uniform(0.9, 2.0)
-        colour = tuple(float(c) for c in skin * rng.uniform(0.6, 0.82))
+        a, h, radius = rng.normal(0, 0.45), rng.normal(7.0, 0.18), rng.uniform(0.5, 1.1)
+        colour = tuple(float(c) for c in skin * rng.uniform(0.68, 0.86))
         cv2.circle(albedo, _texel(a, h), round(radius * 16), colour, -1, cv2.LINE_AA, 4)
     return np.asarray(albedo, np.float32)
 

@@ -14,12 +14,13 @@ from recaster_tui.demo.mesh import (
     head_mesh,
     vertex_normals,
 )
-from recaster_tui.demo.paint import AXIS_Z, Colour, Look, paint, sample, template_uv
+from recaster_tui.demo.paint import Colour, Look, paint, sample, template_uv
 from recaster_tui.demo.raster import rasterize
 from recaster_tui.demo.strands import Strands, grow
 
 AO_DIRECTIONS = 40
 AO_MAP = 112
+INSIDE_MOUTH = 0.45
 AO_SPAN = 5.2  # template units that the map is wide
 
 
@@ -61,11 +62,16 @@ def bake(shape: Mapping[str, float], look: Look, seed: int) -> Person:
 
     shown = _shown(look)
     triangles, parts = mesh.triangles[shown], mesh.parts[shown]
+    occlusion = _occlusion(vertices, triangles[parts != Part.LASHES])
+    # Baked with the mouth closed, where nothing reaches the teeth; they show when it opens.
+    for part in (Part.UPPER_TEETH, Part.LOWER_TEETH, Part.TONGUE):
+        inside = mesh.part_vertices(part)
+        occlusion[inside] = np.maximum(occlusion[inside], INSIDE_MOUTH)
     return Person(
         look,
         vertices,
         texture,
-        _occlusion(vertices, triangles[parts != Part.LASHES]),
+        occlusion,
         triangles,
         parts,
         grow(mesh, vertices, texture, look, rng),
@@ -73,15 +79,9 @@ def bake(shape: Mapping[str, float], look: Look, seed: int) -> Person:
 
 
 def _shown(look: Look) -> NDArray[np.bool_]:
-    mesh = head_mesh()
-    shown = mesh.parts != Part.LONG_HAIR
-    if not look.lashes:
-        shown &= mesh.parts != Part.LASHES
-    if look.long_hair:
-        middle = mesh.vertices[mesh.triangles].mean(1)
-        around = np.abs(np.arctan2(middle[:, 0], middle[:, 2] - AXIS_Z))
-        shown |= ((around > 1.35) | (middle[:, 1] > 8.25)) & (middle[:, 1] > 5.0)
-    return np.asarray(shown)
+    parts = head_mesh().parts
+    # MakeHuman's long hair is a coarse helper sheet, not fit to be seen.
+    return np.asarray((parts != Part.LONG_HAIR) & (look.lashes | (parts != Part.LASHES)))
 
 
 def _occlusion(vertices: Floats, triangles: Ints) -> Floats:

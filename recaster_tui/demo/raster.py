@@ -29,12 +29,16 @@ class Fragments:
 
     def interpolate(self, triangles: Ints, attributes: Floats) -> Floats:
         """Vertex *attributes* (V, k) at each fragment: (k, n), one contiguous row per attribute."""
-        corner = triangles[self.triangle]
-        w = self.weights[:, :, None]
-        mixed = attributes[corner[:, 0]] * w[0]
-        mixed += attributes[corner[:, 1]] * w[1]
-        mixed += attributes[corner[:, 2]] * w[2]
-        return np.ascontiguousarray(mixed.T)
+        corners = np.ascontiguousarray(triangles[self.triangle].T)
+        mixed = np.empty((attributes.shape[1], len(self.pixel)), np.float32)
+        # Attribute by attribute, so that each gather reads one small contiguous array.
+        for out, values in zip(mixed, np.ascontiguousarray(attributes.T), strict=True):
+            np.multiply(np.take(values, corners[0]), self.weights[0], out=out)
+            for corner, weight in zip(corners[1:], self.weights[1:], strict=True):
+                share = np.take(values, corner)
+                share *= weight
+                out += share
+        return mixed
 
     def depth_map(self) -> Floats:
         """(height, width) depth, infinite where nothing is."""

@@ -116,7 +116,6 @@ def _labels(surface: Surface) -> NDArray[np.uint8]:
     part, (_, y, z) = surface.part, surface.template
     under_chin = y < 6.12 + 0.75 * np.clip(1.12 - z, 0, 2)
     conditions = [
-        (part == Part.LONG_HAIR),
         (part == Part.LEFT_EYE) | (part == Part.RIGHT_EYE),
         (part == Part.UPPER_TEETH) | (part == Part.LOWER_TEETH) | (part == Part.TONGUE),
         part == Part.LASHES,
@@ -128,7 +127,6 @@ def _labels(surface: Surface) -> NDArray[np.uint8]:
         under_chin,
     ]
     values = [
-        Label.HAIR,
         Label.EYE,
         Label.MOUTH,
         Label.SKIN,

@@ -161,7 +161,7 @@ def _surface(
 ) -> Surface:
     body = (part == Part.BODY).astype(np.float32)
     ear = np.clip(ears * 2, 0, 1) * body
-    hair = np.where(part == Part.LONG_HAIR, np.float32(1), kind.clip(0, 1) * body * (1 - ear))
+    hair = kind.clip(0, 1) * body * (1 - ear)
     mouth = smoothstep(0.35, 0.7, inner) * body
     return Surface(
         hair=hair,
@@ -194,11 +194,6 @@ def _albedo(person: Person, surface: Surface, texel: Floats) -> Floats:
     ):
         at = surface.part == part
         albedo[:, at] = colour
-    at = np.flatnonzero(surface.part == Part.LONG_HAIR)
-    if len(at):
-        # The helper mesh lies far from the scalp: take the streaks of a row that is all hair.
-        u, v = template_uv(surface.template[:, at])
-        albedo[:, at] = sample(person.texture, u, 20 + v * np.float32(0.12))[:, :3].T
     return albedo
 
 

@@ -115,7 +115,7 @@ def test_complete_demo_is_returned_untouched(demo: Workspace) -> None:
     assert stamp == {path: path.stat().st_mtime_ns for path in demo.root.rglob("*")}
 
 
-class StopHere(Exception):
+class StopHereError(Exception):
     pass
 
 
@@ -124,9 +124,9 @@ def test_stopped_demo_goes_on(demo: Workspace, tmp_path: Path) -> None:
 
     def stop(event: DemoProgress) -> None:
         if event.current == 3:
-            raise StopHere
+            raise StopHereError
 
-    with pytest.raises(StopHere):
+    with pytest.raises(StopHereError):
         make_demo(folder, workers=2, progress=stop, **SMALL)
     assert not psutil.Process().children()
     marker = read_marker(folder)
