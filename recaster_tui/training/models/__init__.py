@@ -5,10 +5,12 @@ from typing import cast
 import torch
 
 from recaster_tui.options import (
+    AmpOptions,
     ModelClass,
     Quick96Options,
     SaehdOptions,
     TrainingOptions,
+    XsegOptions,
 )
 from recaster_tui.training.models.base import TrainableModel
 from recaster_tui.training.models.support import require_supported
@@ -32,6 +34,14 @@ def build_model(
     """
     require_supported(options)
     kind = ModelClass(model_class)
+    if kind is ModelClass.XSEG:
+        from recaster_tui.training.models.xseg import XsegModel
+
+        return XsegModel(cast(XsegOptions, options), device, seed=seed)
+    if kind is ModelClass.AMP:
+        from recaster_tui.training.models.amp import AmpModel
+
+        return AmpModel(cast(AmpOptions, options), device, seed=seed)
     if kind is ModelClass.QUICK96:
         from recaster_tui.training.models.quick96 import Quick96Model
 

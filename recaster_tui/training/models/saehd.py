@@ -1,27 +1,18 @@
 """SAEHD as a trainable model (dfl-models.md 3.5-3.9, 8.1)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recaster_tui.nets.discriminators import CodeDiscriminator, UNetPatchDiscriminator
-from recaster_tui.nets.ops import (
-    dssim,
-    sigmoid_cross_entropy,
-    style_loss,
-)
+from recaster_tui.nets.ops import dssim, sigmoid_cross_entropy, style_loss
 from recaster_tui.nets.saehd import Archi, Decoder, autoencoder
 from recaster_tui.options import ModelClass, SaehdOptions
 from recaster_tui.training import losses
-from recaster_tui.training.models.base import (
-    Batch,
-    DataNeeds,
-    PreviewView,
-    SideAugment,
-    SideBatch,
-)
-from recaster_tui.training.models.engine import Model, Objective, Rule, as_input
+from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView
+from recaster_tui.training.models.engine import Objective, Rule, as_input
+from recaster_tui.training.models.face import FaceModel, Pair, first
 from recaster_tui.training.models.tiles import view
 
 
@@ -34,31 +25,7 @@ class Codes:
     swap: Tensor
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Source and destination stacked, (2B, …): both sides go through everything together."""
-
-    warped: Tensor
-    target: Tensor
-    mask: Tensor
-    region: Tensor | None
-
-    @classmethod
-    def of(cls, batch: Batch, *, eyes: bool, mouth: bool) -> "Pair":
-        """Stack the sides; *region* is the wanted union of eyes and mouth."""
-
-        def both(name: str) -> Tensor:
-            return torch.cat((getattr(batch.src, name), getattr(batch.dst, name)))
-
-        region = None
-        if eyes and mouth:
-            region = (both("eyes") + both("mouth")).clamp(0, 1)
-        elif eyes or mouth:
-            region = both("eyes" if eyes else "mouth")
-        return cls(as_input(both("warped")), both("target"), both("mask"), region)
-
-
-class SaehdModel(Model):
+class SaehdModel(FaceModel):
     """SAEHD; also the body of Quick96, which fixes the options."""
 
     model_class = ModelClass.SAEHD
@@ -85,16 +52,7 @@ class SaehdModel(Model):
     # -- options ----------------------------------------------------------------------------
 
     def _rule(self) -> Rule:
-        o = self.options
-        dropout = o.learning_rate_dropout != "off"
-        return Rule(
-            o.optimizer,
-            o.learning_rate,
-            dropout=dropout,
-            cosine=dropout,
-            clip=o.clip_gradients,
-            offload=not o.models_on_gpu,
-        )
+        return self.rule_of(self.options)
 
     def _apply_options(self) -> None:
         o = self.options
@@ -117,32 +75,7 @@ class SaehdModel(Model):
             self._rule().apply(optimizer)
 
     def _needs(self) -> DataNeeds:
-        o = self.options
-        shadow = o.random_shadow
-        common = SideAugment(
-            warp=o.random_warp,
-            random_color=o.random_color,
-            downsample=o.random_downsample,
-            noise=o.random_noise,
-            blur=o.random_blur,
-            jpeg=o.random_jpeg,
-        )
-        return DataNeeds(
-            resolution=o.resolution,
-            face_type=o.face_type,
-            batch_size=o.batch_size,
-            src=replace(
-                common,
-                flip=o.random_src_flip,
-                hsv_power=o.random_hsv_power,
-                color_transfer=o.color_transfer,
-                shadow=shadow in ("src", "all"),
-            ),
-            dst=replace(common, flip=o.random_dst_flip, shadow=shadow in ("dst", "all")),
-            eyes=o.eyes_priority,
-            mouth=o.mouth_priority,
-            uniform_yaw=o.uniform_yaw,
-        )
+        return self.needs_of(self.options, hsv_power=self.options.random_hsv_power)
 
     def trainable(self, optimizer: str) -> list[str]:
         """All of the optimizer's; liae's inter_AB rests while random warp is off (quirk 7)."""
@@ -185,17 +118,6 @@ class SaehdModel(Model):
 
     # -- losses -----------------------------------------------------------------------------
 
-    def _pair(self, batch: Batch) -> tuple[Pair, losses.SoftMasks]:
-        o = self.options
-        pair = Pair.of(batch, eyes=o.eyes_priority, mouth=o.mouth_priority)
-        if o.blur_out_mask:
-            target = losses.blur_out(pair.target, pair.mask)
-            pair = Pair(pair.warped, target, pair.mask, pair.region)
-        return pair, self._soft(pair.mask)
-
-    def _soft(self, mask: Tensor) -> losses.SoftMasks:
-        return losses.soft_masks(mask)
-
     _two_scales: bool | None = None
 
     def objective(self, batch: Batch) -> Objective:
@@ -206,21 +128,7 @@ class SaehdModel(Model):
         with self.autocast():
             codes = self.codes(pair.warped)
             pictures, masks = self._decode_both(codes)
-        target, predicted = pair.target, pictures
-        if o.masked_training:
-            target, predicted = target * soft.inside, predicted * soft.inside
-        loss = losses.likeness(target, predicted, o.loss_function, self._two_scales)
-        loss = loss + 10 * losses.mean_square(pair.mask, masks)
-        if pair.region is not None:
-            loss = loss + losses.priority(pair.target, pictures, pair.region)
-        if o.background_power and o.masked_training:
-            around = losses.likeness(
-                pair.target * soft.outside,
-                pictures * soft.outside,
-                o.loss_function,
-                self._two_scales,
-            )
-            loss = loss + o.background_power * around
+        loss = self._likeness(pair, soft, pictures, masks, two_scales=self._two_scales)
         src_loss, dst_loss = loss.chunk(2)
         if o.face_style_power or o.background_style_power:
             style = self._style(codes, pair, soft, pictures[count:], masks[count:])
@@ -232,8 +140,9 @@ class SaehdModel(Model):
                 logits = self.networks["dis"](codes.src)
             total = total + o.true_face_power * sigmoid_cross_entropy(1.0, logits)
         if o.gan_power:
+            fake = pictures * soft.inside if o.masked_training else pictures
             with self.autocast():
-                judged = self.networks["D_src"](as_input(predicted[:count]))
+                judged = self.networks["D_src"](as_input(fake[:count]))
             total = total + o.gan_power * losses.adversarial(judged)
             if o.masked_training:
                 total = total + losses.outside_calm(
@@ -296,21 +205,6 @@ class SaehdModel(Model):
             found["GAN_opt"] = Objective(0.5 * self._judged("D_src", [(real, 1), (fake, 0)]))
         return found
 
-    def _judged(self, network: str, pictures: list[tuple[Tensor, int]]) -> Tensor:
-        """Sum over pictures and both outputs of a discriminator's error, (B,)."""
-        o = self.options
-        count = len(pictures[0][0])
-        with self.autocast():
-            outputs = self.networks[network](as_input(torch.cat([p for p, _ in pictures])))
-        total = pictures[0][0].new_zeros(count)
-        for logits in outputs:
-            for part, (_, label) in zip(logits.split(count), pictures, strict=True):
-                wanted = losses.disturbed_label(
-                    label, part, o.gan_smoothing, o.gan_noise, self._generator
-                )
-                total = total + sigmoid_cross_entropy(wanted, part)
-        return total
-
     # -- looking ----------------------------------------------------------------------------
 
     @torch.inference_mode()
@@ -337,7 +231,7 @@ class SaehdModel(Model):
     @torch.inference_mode()
     def preview(self, batch: Batch, samples: int) -> list[PreviewView]:
         """The nine views of product.md 9, at every resolution."""
-        src, dst = _first(batch.src, samples), _first(batch.dst, samples)
+        src, dst = first(batch.src, samples), first(batch.dst, samples)
         plain, warped = self.infer(src.target, dst.target), self.infer(src.warped, dst.warped)
         swap_mask = plain["src_dstm"]
         if self.options.face_type != "head":
@@ -368,14 +262,3 @@ class SaehdModel(Model):
                 [("destination", dst.target * dst.mask), ("swap", plain["src_dst"] * swap_mask)],
             ),
         ]
-
-
-def _first(side: SideBatch, samples: int) -> SideBatch:
-    return SideBatch(
-        side.warped[:samples],
-        side.target[:samples],
-        side.mask[:samples],
-        side.eyes[:samples],
-        side.mouth[:samples],
-        side.index[:samples],
-    )

@@ -1,0 +1,91 @@
+"""XSeg as a trainable model (dfl-models.md 6.3, 8.4)."""
+
+import torch
+from torch import Tensor
+
+from recaster_tui.nets.ops import sigmoid_cross_entropy
+from recaster_tui.nets.xseg import RESOLUTION, XSeg
+from recaster_tui.options import ModelClass, XsegOptions
+from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, SideAugment
+from recaster_tui.training.models.engine import Model, Objective, Rule, as_input
+from recaster_tui.training.models.face import first
+from recaster_tui.training.models.tiles import view
+
+LEARNING_RATE = 1e-4
+GREEN = (0.0, 1.0, 0.0)
+
+
+class XsegModel(Model):
+    """XSeg. A batch holds half its pictures on each side; input is ``warped``, truth ``mask``.
+
+    The data path must not warp (the mask would not follow).
+    """
+
+    model_class = ModelClass.XSEG
+    loss_names = ("mask",)
+    main_optimizer = "opt"
+    options: XsegOptions
+
+    def __init__(self, options: XsegOptions, device: torch.device, *, seed: int) -> None:
+        super().__init__(options, device, seed=seed)
+        self._add_networks(
+            lambda: {"XSeg": XSeg()}, "opt", Rule("rmsprop", LEARNING_RATE, dropout=True)
+        )
+
+    def _apply_options(self) -> None:
+        """Nothing in XSeg's networks follows an option."""
+
+    def _needs(self) -> DataNeeds:
+        o = self.options
+        return DataNeeds(
+            resolution=RESOLUTION,
+            face_type=o.face_type,
+            batch_size=(o.batch_size + 1) // 2,
+            src=SideAugment(flip=o.random_src_flip, warp=False),
+            dst=SideAugment(flip=o.random_dst_flip, warp=False),
+        )
+
+    def trainable(self, optimizer: str) -> list[str]:
+        """All 222 tensors, every frn eps included."""
+        return self.trainable_ever(optimizer)
+
+    def objective(self, batch: Batch) -> Objective:
+        """Mean binary cross-entropy of the logits."""
+        images = torch.cat((batch.src.warped, batch.dst.warped))
+        masks = torch.cat((batch.src.mask, batch.dst.mask))
+        with self.autocast():
+            logits = self.networks["XSeg"](as_input(images))
+        loss = sigmoid_cross_entropy(masks, logits)
+        return Objective(loss, loss[:, None])
+
+    @torch.inference_mode()
+    def infer(self, images: Tensor) -> Tensor:
+        """Masks (n, 1, 256, 256) in 0..1 of (n, 3, 256, 256) pictures."""
+        with self.autocast():
+            logits = self.networks["XSeg"](as_input(images))
+        return torch.sigmoid(logits)
+
+    @torch.inference_mode()
+    def preview(self, batch: Batch, samples: int) -> list[PreviewView]:
+        """Each faceset: picture under the true mask, predicted mask, picture under it."""
+        views = []
+        for name, side in (("src faces", batch.src), ("dst faces", batch.dst)):
+            part = first(side, samples)
+            found = self.infer(part.target)
+            views.append(
+                view(
+                    name,
+                    [
+                        ("true", _overlay(part.target, part.mask)),
+                        ("mask", found),
+                        ("predicted", _overlay(part.target, found)),
+                    ],
+                )
+            )
+        return views
+
+
+def _overlay(image: Tensor, mask: Tensor) -> Tensor:
+    """What lies outside the mask, half green (8.4)."""
+    green = torch.tensor(GREEN, device=image.device)[:, None, None]
+    return image * mask + 0.5 * (image + green) * (1 - mask)
