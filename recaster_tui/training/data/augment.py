@@ -208,18 +208,20 @@ def _place_opencv(
     targets = target.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     sources = targets if source is target else source.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     planes = masks.cpu().numpy()
-    warped, still = np.empty_like(targets), np.empty_like(targets)
-    moved = np.empty_like(planes)
+    warped = np.empty((len(targets), 3, geometry.side, geometry.side), np.float32)
+    still, moved = np.empty_like(warped), np.empty_like(planes)
     for i in range(len(targets)):
-        still[i] = resampler.moved(targets[i], i)
+        still[i] = resampler.moved(targets[i], i).transpose(2, 0, 1)
         if warp:
-            warped[i] = resampler.warped(sources[i], i)
+            warped[i] = resampler.warped(sources[i], i).transpose(2, 0, 1)
+        elif sources is targets:
+            warped[i] = still[i]
         else:
-            warped[i] = still[i] if sources is targets else resampler.moved(sources[i], i)
+            warped[i] = resampler.moved(sources[i], i).transpose(2, 0, 1)
         for plane in range(planes.shape[1]):
             moved[i, plane] = resampler.mask(planes[i, plane], i)
-    images = (
-        torch.from_numpy(array).permute(0, 3, 1, 2).contiguous().to(device)
-        for array in (warped, still)
+    return (
+        torch.from_numpy(warped).to(device),
+        torch.from_numpy(still).to(device),
+        torch.from_numpy(moved).to(device),
     )
-    return (*images, torch.from_numpy(moved).to(device))  # type: ignore[return-value]

@@ -5,6 +5,7 @@ eyes and mouth where kept), a JSON index, and a trailer of 8 bytes index length 
 index lies last because damaged faces are only known once everything has been decoded.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -255,10 +256,15 @@ def _new_file(path: Path, size: int) -> Iterator[Path]:
 def _reserve(fd: int, folder: Path, size: int) -> None:
     # Writing a mapping on a full disk kills the process (SIGBUS); find out before.
     if shutil.disk_usage(folder).free < size + _FREE_SPACE_LEFT:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.ftruncate(fd, size)
     if size and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            # Some file systems cannot reserve; the check above has to do there.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 def _fill(

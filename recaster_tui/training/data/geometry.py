@@ -7,9 +7,11 @@ Knot *i* sits at pixel ``i · side / 8 - 0.5``.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recaster_tui.training.models.base import SideAugment
@@ -124,7 +126,7 @@ def draw_field(rng: np.random.Generator, batch: int, side: int) -> NDArray[np.fl
 def refine(grid: NDArray[np.floating]) -> NDArray[np.float32]:
     """A (3, 3), (5, 5) or (9, 9) grid at 9 x 9 knots, by linear interpolation (exact)."""
     divisions = grid.shape[0] - 1
-    weights = _hat_weights(np.linspace(0, divisions, KNOTS), divisions + 1)
+    weights = _refining_weights(divisions)
     return np.asarray(weights @ grid @ weights.T, np.float32)
 
 
@@ -133,11 +135,20 @@ def dense_maps(field: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
     Bilinear between knots: what enlarging by OpenCV and cropping half a cell gives.
     """
-    weights = knot_weights(side)
-    maps = weights @ field @ weights.T
-    return np.ascontiguousarray(np.moveaxis(maps, 1, 3), np.float32)
+    # In torch: numpy's BLAS would wake its own threads, which fight the training step's.
+    weights = torch.from_numpy(knot_weights(side))
+    rows = torch.from_numpy(field) @ weights.T
+    # x and y interleaved while this is small, so that the large product comes out in order.
+    rows = rows.permute(0, 2, 3, 1).reshape(len(field), KNOTS, 2 * side)
+    return np.asarray((weights @ rows).view(-1, side, side, 2).numpy(), np.float32)
 
 
+@cache
+def _refining_weights(divisions: int) -> NDArray[np.float32]:
+    return _hat_weights(np.linspace(0, divisions, KNOTS), divisions + 1)
+
+
+@cache
 def knot_weights(side: int) -> NDArray[np.float32]:
     """(side, 9) share of each knot in each pixel along one axis."""
     return _hat_weights((np.arange(side) + 0.5) * ((KNOTS - 1) / side), KNOTS)
