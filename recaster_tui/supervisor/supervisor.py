@@ -77,6 +77,7 @@ class Supervisor:
         self._recorders: dict[str, Recorder] = {}
         self._background: asyncio.Task[None] | None = None
         self._records: dict[str, RunRecord] | None = None
+        self._forgotten: dict[str, float] | None = None
         self._seen: dict[str, tuple[int, RunRecord]] = {}
         self._workspaces: dict[Path, Workspace] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -243,6 +244,35 @@ class Supervisor:
         for folder in _run_folders(workspace):
             await self._take_in(folder)
 
+    async def load_history(self) -> None:
+        """Read the records in a thread: thousands of them take a second."""
+        if self._records is None:
+            found = await asyncio.to_thread(self.history.records)
+            if self._records is None:
+                self._records = {record.run_id: record for record in found}
+
+    def forget(self, run_id: str) -> None:
+        """Remove an ended run from the history. Its folder stays; started again, it comes back.
+
+        Raises:
+            BadInputError: there is no such run, or it is alive.
+            OSError: the history cannot be written.
+        """
+        record = find_run(run_id, self.records())
+        run = self._runs.get(record.run_id)
+        if (run.state if run is not None else record.state).live and not record.missing:
+            raise BadInputError(
+                f"run {record.run_id} is still {record.state.value}", hint="stop it first"
+            )
+        self.history.forget(record.run_id)
+        self._forgotten = self.history.forgotten()
+        self._record_table().pop(record.run_id, None)
+        for table in (self._runs, self._recorders):
+            table.pop(record.run_id, None)
+        if task := self._tasks.pop(record.run_id, None):
+            task.cancel()
+        self._touch()
+
     async def repair(self) -> None:
         """Bring every record up to its journal: the app may have died, or nobody watched."""
         for record in list(self._record_table().values()):
@@ -373,6 +403,8 @@ class Supervisor:
         record = self._record_table().get(folder.run_id)
         if record is not None and record.state.over and not _news(folder, record):
             return
+        if record is None and self._is_forgotten(folder):
+            return
         try:
             spec = read_run_spec(folder.spec)
             if spec.run_id != folder.run_id:
@@ -394,6 +426,15 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self.history.save, fresh, run.losses)
             self._put(fresh, save=False)
+
+    def _is_forgotten(self, folder: RunFolder) -> bool:
+        if self._forgotten is None:
+            self._forgotten = self.history.forgotten()
+        since = self._forgotten.get(folder.run_id)
+        return since is not None and not any(
+            path.exists() and path.stat().st_mtime > since
+            for path in (folder.journal, folder.process)
+        )
 
     def _record_table(self) -> dict[str, RunRecord]:
         if self._records is None:
