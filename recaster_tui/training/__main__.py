@@ -15,7 +15,7 @@ from pathlib import Path
 from recaster_tui.errors import ExitCode
 from recaster_tui.training.start import start
 
-NICENESS = 10
+NICENESS = 5
 """Training takes days and the machine has a user."""
 
 USAGE = "usage: python -m recaster_tui.training RUN_FOLDER\n"

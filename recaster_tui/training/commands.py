@@ -4,14 +4,17 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName, EventType
 from recaster_tui.training.control import ControlReader, Request
 from recaster_tui.training.failures import describe
 from recaster_tui.training.journal import JournalWriter
-from recaster_tui.training.saver import SaveOutcome
+
+if TYPE_CHECKING:
+    # Not now: it brings torch, and this module is needed before that.
+    from recaster_tui.training.saver import SaveOutcome
 
 
 @dataclass
@@ -85,7 +88,7 @@ class Obedient(Protocol):
         """Step again; False when it was not paused."""
         ...
 
-    def save(self, text: str, *done: Callable[[SaveOutcome], None], note: str | None) -> None:
+    def save(self, text: str, *done: Callable[["SaveOutcome"], None], note: str | None) -> None:
         """Save in the background, with a note also as a backup."""
         ...
 
@@ -135,8 +138,8 @@ def obey(trainer: Obedient, desk: Desk, request: Request) -> None:
         desk.answer(request, False, describe(error).message)
 
 
-def _when_saved(desk: Desk, request: Request) -> Callable[[SaveOutcome], None]:
-    def answer(outcome: SaveOutcome) -> None:
+def _when_saved(desk: Desk, request: Request) -> Callable[["SaveOutcome"], None]:
+    def answer(outcome: "SaveOutcome") -> None:
         if outcome.error is not None:
             desk.answer(request, False, describe(outcome.error).message)
         elif (where := outcome.backup or outcome.generation) is not None:

@@ -1,5 +1,6 @@
 """The training loop: step, tell, obey, save, show. :meth:`Trainer.run` is the whole of it."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from recaster_tui.training.guards import SpikeGuard
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.meter import Meter
-from recaster_tui.training.models.base import TrainableModel
+from recaster_tui.training.models.base import Batch, TrainableModel
 from recaster_tui.training.previews import thin_previews, write_previews
 from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.saver import SaveOutcome, Saver
@@ -34,6 +35,9 @@ from recaster_tui.training.session import DataSource, Session, warn_damaged
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+PREVIEW_SHARE = 0.1
+"""Part of the time that unasked previews may take: a slow machine shows fewer."""
+
 CALM_ITERATIONS = 5000
 """A second collapse within so many iterations after a rollback ends the run."""
 
@@ -86,11 +90,14 @@ class Trainer:
         self._target = _target(parts.session)
         self._trained_before, self._trained = trained_seconds, 0.0
         self._meter, self._guard, self._worst = Meter(), SpikeGuard(), WorstFaces()
+        self._batch: Batch | None = None
         self._paused = False
         self._stopping: str | None = None
         self._save_at_end = True
         self._ending = False
         self._last_preview = self._last_backup = time.monotonic()
+        self._preview_cost = 0.0
+        self._shown: int | None = None
         self._rolled_back_to: int | None = None
 
     # -- the loop ---------------------------------------------------------------------------
@@ -111,16 +118,22 @@ class Trainer:
 
     def _iterate(self) -> None:
         begun = time.perf_counter()
-        batch = self._worst.take() if self.options.retrain_worst else None
-        fresh = batch is None
-        batch = batch or self._data.next_batch()
+        batch, fresh = self._next_batch()
         fetched = time.perf_counter()
         result = self._model.train_step(batch)
         self.iteration += 1
+        self._batch = batch
         self._meter.add(self.iteration, result, fetched - begun)
         if fresh and self.options.retrain_worst:
             self._worst.add(batch, result)
         self._trained += time.perf_counter() - begun
+
+    def _next_batch(self) -> tuple[Batch, bool]:
+        """The next batch, and whether it holds faces that were not trained just now."""
+        if self._batch is not None and not self._model.wants_batch():
+            return self._batch, False  # the model will not look at it
+        worst = self._worst.take() if self.options.retrain_worst else None
+        return (self._data.next_batch(), True) if worst is None else (worst, False)
 
     def _ended(self) -> bool:
         if self._stop.event.is_set():
@@ -149,7 +162,7 @@ class Trainer:
             self._saver.wait()
             if self._saver.error is not None:
                 raise self._save_failed(self._saver.error)
-        if outcome is Outcome.FINISHED:
+        if outcome is Outcome.FINISHED and self._shown != self.iteration:
             self.preview()
         self._desk.close("the run has ended")
         self._journal.emit(
@@ -262,7 +275,8 @@ class Trainer:
             if backup or self._unsaved():
                 self.save(note="" if backup else None)
         seconds = self.options.preview_seconds
-        if not self._paused and 0 < seconds <= time.monotonic() - self._last_preview:
+        interval = max(seconds, self._preview_cost / PREVIEW_SHARE)
+        if seconds and not self._paused and time.monotonic() - self._last_preview >= interval:
             self.preview()
 
     def _unsaved(self) -> bool:
@@ -322,6 +336,8 @@ class Trainer:
             "loss_names": list(self._model.loss_names),
             "options": self.options.model_dump(mode="json"),
             "live": dict(self._live),
+            # Text, because its shape is the data source's own affair.
+            "data": json.dumps(self._data.state_dict()),
             "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
         }
 
@@ -337,6 +353,7 @@ class Trainer:
     def preview(self) -> bool:
         """Show what the model can do now; False (and a warning) when it cannot be written."""
         self._tell()
+        begun = time.monotonic()
         samples = self.options.preview_samples
         views = self._model.preview(self._data.preview_batch(samples), samples)
         try:
@@ -352,7 +369,9 @@ class Trainer:
             return False
         finally:
             self._last_preview = time.monotonic()
+            self._preview_cost = self._last_preview - begun
             self._meter.restart()
+        self._shown = self.iteration
         self._journal.emit(EventType.PREVIEW, iteration=self.iteration, views=described)
         thin_previews(self._session.folder)
         return True

@@ -12,6 +12,7 @@ from recaster_tui.training.journal import JournalWriter
 
 ALIVE_SECONDS = 5.0
 METRICS_SECONDS = 10.0
+_TICK = 0.5
 
 
 class Heartbeat:
@@ -44,8 +45,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         waited = 0.0
-        while not self._stop.wait(1.0):
-            waited += 1.0
+        while not self._stop.wait(_TICK):
+            waited += _TICK
             # Nothing that goes wrong with a figure may end the thread that says we live.
             with contextlib.suppress(Exception):
                 if waited >= METRICS_SECONDS:

@@ -1,6 +1,7 @@
 """Putting a trainer together from a run folder, and taking it apart again."""
 
 import contextlib
+import json
 import logging
 import platform
 import socket
@@ -28,6 +29,7 @@ from recaster_tui.training.session import (
     describe_device,
     load_faces,
     open_session,
+    report_skipped,
     take_over,
     warn_damaged,
 )
@@ -95,7 +97,7 @@ def _build(
         session.model_class,
         session.options,
         device,
-        generator_seed=session.generator_seed(context.iteration, 1),
+        seed=session.generator_seed(context.iteration, 1),
     )
     if loaded is not None:
         model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
@@ -103,7 +105,7 @@ def _build(
     context.say(Phase.LOADING_DATA, "preparing the faces")
 
     def progress(current: int, total: int, *text: Any) -> None:
-        report("preparing faces", current, total, "faces")
+        report(str(text[0]) if text else "preparing faces", current, total, "faces")
 
     data = open_data(
         faces["src"],
@@ -114,6 +116,11 @@ def _build(
         cache_dir=session.cache_dir,
         progress=progress,
     )
+    for side, skipped in data.skipped.items():
+        usable = len(faces[side].faces) - len(skipped)
+        report_skipped(session, context.journal, side, skipped, usable)
+    if loaded is not None and "data" in loaded.snapshot.state:
+        data.load_state_dict(json.loads(loaded.snapshot.state["data"]))
     saver = Saver(session.model_folder, context.journal, context.saved)
     return Parts(session, model, data, context.journal, context.desk, context.stop, history, saver)
 

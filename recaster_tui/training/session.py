@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.files import write_atomic
 from recaster_tui.options import ModelClass, TrainingOptions, live_problem, specs, validate
 from recaster_tui.protocol import EventType, RunFolder, RunSpec, read_run_spec
 from recaster_tui.training.failures import BadOptionsError, TooFewFacesError
@@ -20,7 +19,7 @@ from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import Batch, DataNeeds, TrainableModel
 
 if TYPE_CHECKING:
-    from recaster_tui.faces.faceset import Faceset
+    from recaster_tui.faces.faceset import Faceset, Skipped
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +42,26 @@ class DataSource(Protocol):
         """Go on with other augmentation."""
         ...
 
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able: seed and place after the last batch taken."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batch at which the state was taken."""
+        ...
+
+    @property
+    def skipped(self) -> Mapping[Any, Sequence["Skipped"]]:
+        """By side, faces found damaged while they were prepared."""
+        ...
+
     def close(self) -> None:
         """Release files and threads."""
         ...
 
 
 BuildModel = Callable[..., TrainableModel]
-"""``(model_class, options, device, *, generator_seed) -> TrainableModel``"""
+"""``(model_class, options, device, *, seed) -> TrainableModel``"""
 OpenData = Callable[..., DataSource]
 """``(src, dst, needs, *, device, seed, cache_dir, progress) -> DataSource``"""
 Progress = Callable[[str, int, int, str], None]
@@ -86,7 +98,7 @@ class Session:
     @property
     def cache_dir(self) -> Path:
         """Decoded faces; may be deleted at any time."""
-        return self.workspace / ".recaster" / "cache"
+        return self.folder.root.parent / ".cache"
 
     def generator_seed(self, iteration: int, salt: int) -> int:
         """A seed below 2^63 for the generators of a start at *iteration*.
@@ -160,10 +172,8 @@ def load_faces(
     from recaster_tui.faces.faceset import open_faceset
 
     facesets: dict[str, Faceset] = {}
-    listing: list[str] = []
-    stored = {"src": session.spec.src, "dst": session.spec.dst}
-    for side, relative in stored.items():
-        folder = (session.workspace / relative).resolve()
+    for side, stored in faces_folders(session).items():
+        folder = (session.workspace / stored).resolve()
         if not folder.is_dir():
             raise BadInputError(
                 f"there is no folder of {_TITLE[side]} faces",
@@ -172,15 +182,12 @@ def load_faces(
             )
 
         def report(current: int, total: int, *_: object, side: str = side) -> None:
-            progress(f"faces {side}", current, total, "files")
+            progress(f"{_TITLE[side]} faces", current, total, "files")
 
-        faceset = open_faceset(folder, report)
-        facesets[side] = faceset
-        listing += [f"{side}\t{s.name}\t{s.code}\t{s.message}" for s in faceset.skipped]
-    if listing:
-        write_atomic(session.folder.root / "skipped.txt", "\n".join(listing) + "\n", durable=False)
+        facesets[side] = open_faceset(folder, report)
+    skipped_list(session).unlink(missing_ok=True)  # of an earlier start
     for side, faceset in facesets.items():
-        _warn_skipped(journal, stored[side], faceset)
+        report_skipped(session, journal, side, faceset.skipped, len(faceset.faces))
     for side, faceset in facesets.items():
         if len(faceset.faces) < MINIMUM_FACES:
             raise TooFewFacesError(
@@ -188,11 +195,48 @@ def load_faces(
                 f"{len(faceset.skipped)} files skipped; at least {MINIMUM_FACES} are needed, "
                 "a few hundred for a good result",
                 where=faceset.folder,
-                hint="skipped.txt in the run folder says why each file was skipped"
+                hint=f"{skipped_list(session).name} in the run folder says why each was skipped"
                 if faceset.skipped
                 else "extract faces into this folder first",
             )
     return facesets
+
+
+def faces_folders(session: Session) -> dict[str, str]:
+    """The faces folder of each side, relative to the workspace."""
+    return {"src": session.spec.src, "dst": session.spec.dst}
+
+
+def skipped_list(session: Session) -> Path:
+    """``skipped.txt``: every file that is not used: side, name, code, reason; tabs between."""
+    return session.folder.root / "skipped.txt"
+
+
+def report_skipped(
+    session: Session,
+    journal: JournalWriter,
+    side: str,
+    skipped: Sequence["Skipped"],
+    usable: int,
+) -> None:
+    """Journal which files of one side are not used, one warning for each reason; list them all."""
+    if not skipped:
+        return
+    with skipped_list(session).open("a", encoding="utf-8") as file:
+        file.writelines(f"{side}\t{s.name}\t{s.code}\t{s.message}\n" for s in skipped)
+    by_code: dict[str, list[Skipped]] = defaultdict(list)
+    for one in skipped:
+        by_code[one.code].append(one)
+    for code, files in sorted(by_code.items()):
+        journal.emit(
+            EventType.WARNING,
+            code=f"face-{code}",
+            message=f"{len(files)} of {len(skipped) + usable} files in "
+            f"{faces_folders(session)[side]} not used: {files[0].message}",
+            hint=f"{skipped_list(session).name} in the run folder lists them all",
+            count=len(files),
+            files=[s.name for s in files[:5]],
+        )
 
 
 def warn_damaged(journal: JournalWriter, folder: Path, damaged: Iterable[Damage]) -> None:
@@ -222,19 +266,3 @@ def describe_device(device: torch.device) -> dict[str, Any]:
 
 
 _TITLE = {"src": "source", "dst": "destination"}
-
-
-def _warn_skipped(journal: JournalWriter, folder: str, faceset: "Faceset") -> None:
-    by_code = defaultdict(list)
-    for skipped in faceset.skipped:
-        by_code[skipped.code].append(skipped)
-    for code, files in sorted(by_code.items()):
-        journal.emit(
-            EventType.WARNING,
-            code=f"face-{code}",
-            message=f"{len(files)} of {len(files) + len(faceset.faces)} files in {folder} "
-            f"skipped: {files[0].message}",
-            hint="skipped.txt in the run folder lists them all",
-            count=len(files),
-            files=[s.name for s in files[:5]],
-        )

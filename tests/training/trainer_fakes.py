@@ -51,6 +51,9 @@ class FakeModel:
         self.nan_at = {int(v) for v in os.environ.get("FAKE_NAN", "").split(",") if v}
         self.seconds = float(os.environ.get("FAKE_STEP", "0"))
 
+    def wants_batch(self) -> bool:
+        return True
+
     def train_step(self, batch: Batch) -> StepResult:
         self.steps += 1
         if self.seconds:
@@ -97,8 +100,11 @@ class FakeData:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.needs: list[DataNeeds] = []
+        self.skipped: dict[str, list[Any]] = {"src": [], "dst": []}
+        self.taken = 0
 
     def next_batch(self) -> Batch:
+        self.taken += 1
         return self.preview_batch(2)
 
     def preview_batch(self, n: int) -> Batch:
@@ -108,6 +114,12 @@ class FakeData:
 
     def set_needs(self, needs: DataNeeds) -> None:
         self.needs.append(needs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.taken = state["taken"]
 
     def close(self) -> None: ...
 
