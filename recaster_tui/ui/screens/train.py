@@ -37,6 +37,7 @@ class TrainScreen(ModeScreen):
     """The heart of the program."""
 
     BINDING_GROUP_TITLE = "Train"
+    AUTO_FOCUS = ""  # what runs decides where the focus goes
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
         Binding("p", "pause", "Pause", id="train-pause", tooltip="Keep the model in memory, wait"),
@@ -223,7 +224,7 @@ class TrainScreen(ModeScreen):
             form.devices = (*form.devices, form.device)
         self._check_exists()
         self.form.reload()
-        if first and run.state.live and self.focused is self.form.rows:
+        if first and run.state.live and not self.form.rows.editing:
             self.open_tab("chart")
 
     def _state_changed(self, run: Run) -> None:

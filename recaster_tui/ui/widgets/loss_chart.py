@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from recaster_tui.supervisor import Marker
     from recaster_tui.ui import decimate
-    from recaster_tui.ui.plot import Line, Picture, Rgb
+    from recaster_tui.ui.plot import Axis, Line, Picture, Rgb
 
 RANGES: tuple[tuple[int, str], ...] = ((0, "all"), (50_000, "50k"), (10_000, "10k"), (1_000, "1k"))
 SMOOTHING: tuple[tuple[float, str], ...] = ((0.6, "smooth"), (0.88, "smoother"), (0.0, "raw"))
@@ -72,6 +72,8 @@ class LossChart(Lines, can_focus=True):
         self._marks: Sequence[Marker] = ()
         self._picture: Picture | None = None
         self._series: dict[str, decimate.Buckets] = {}
+        self._decimators: dict[str, decimate.Decimator] = {}
+        self._drawn_from: tuple[object, ...] = ()
         self._styles: dict[Rgb, Style] = {}
         self._axis = (0.0, 1.0)
         self._due = 0.0
@@ -93,7 +95,7 @@ class LossChart(Lines, can_focus=True):
     ) -> None:
         """Take the model's loss rows (``LOSS_DTYPE``, may be the same array grown)."""
         self._rows, self._marks, self.loss_names = rows, marks, loss_names
-        self._request()
+        self._request(now=self._picture is None)
 
     def _request(self, *, now: bool = False) -> None:
         clock = time.monotonic()
@@ -140,7 +142,8 @@ class LossChart(Lines, can_focus=True):
         curves: list[Line] = []
         shown: list[decimate.Buckets] = []
         for key in self.loss_names:
-            series = decimate.decimate(rows["iteration"], rows[key], bucket)
+            decimator = self._decimators.setdefault(key, decimate.Decimator())
+            series = decimator.update(rows, key, bucket)
             self._series[key] = series
             good = np.isfinite(series.mean)
             if not good.any():
@@ -186,6 +189,12 @@ class LossChart(Lines, can_focus=True):
             y_axis = Axis(bottom, top, ticks, [_label(t) for t in ticks])
         x_ticks = _x_ticks(low, high, width)
         x_axis = Axis(low, high, x_ticks, [words.short_count(t) for t in x_ticks])
+        # New iterations rarely move a dot; plotext is asked only when one moves.
+        dots = [_dots(line, x_axis, y_axis, pixels, 4 * height) for line in lines]
+        source = (width, height, x_axis, y_axis, self.marker, tuple(self._styles), *dots)
+        if self._picture is not None and source == self._drawn_from:
+            return self._picture
+        self._drawn_from = source
         return draw(width, height, lines, x_axis, y_axis, marker=self.marker)
 
     # -- drawing --------------------------------------------------------------------------------
@@ -385,6 +394,17 @@ class LossChart(Lines, can_focus=True):
 
 
 _NAMES = {"src": "source", "dst": "destination"}
+
+
+def _dots(line: "Line", x: "Axis", y: "Axis", width: int, height: int) -> bytes:
+    """The line in dots, as a key: equal keys make equal pictures."""
+    import numpy as np
+
+    across = np.rint((line.x - x.low) / (x.high - x.low) * width)
+    up = np.rint((np.clip(line.y, y.low, y.high) - y.low) / (y.high - y.low) * height)
+    dots = np.concatenate((across, up)).astype(np.int16)
+    key: bytes = dots.tobytes()
+    return key
 
 
 def _without_steep_start(line: "Line", top: float) -> "Line":

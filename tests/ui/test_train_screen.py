@@ -1,0 +1,325 @@
+"""The Train screen with a scripted trainer: what keys do, what is shown, what is sent."""
+
+import math
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Stage
+from scripted import NOW, ScriptedTrainer
+from textual.pilot import Pilot
+
+from recaster_tui.options import ModelClass
+from recaster_tui.protocol import EventType, append_losses, read_run_spec
+from recaster_tui.protocol.losses import loss_rows
+from recaster_tui.supervisor import RunState
+from recaster_tui.ui.screens.help import HelpScreen, Picker
+from recaster_tui.ui.screens.quit import QuitScreen
+from recaster_tui.ui.widgets.loss_chart import LossChart
+from recaster_tui.ui.widgets.panel import Lines
+from recaster_tui.ui.widgets.status_line import StatusLine
+from recaster_tui.workspace import Workspace
+
+
+def text_of(widget: Lines) -> str:
+    return "\n".join(s.text for s in widget.lines(widget.content_size.width, widget.size.height))
+
+
+@pytest.fixture
+async def live(stage: Stage) -> AsyncIterator[tuple[Stage, Pilot[int]]]:
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        yield stage, pilot
+
+
+async def test_status_chart_and_preview_show_the_run(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, _ = live
+    status = text_of(stage.train.query_one(StatusLine))
+    for word in ("training", "anna-to-bert", "20,000 / 100,000", "20%", "12.3 it/s", "data 4%"):
+        assert word in status
+    assert "CPU (2 cores)" in status
+    chart = text_of(stage.train.chart)
+    assert "source 0.3" in chart
+    assert "20k" in chart
+    assert "◆" in chart  # the backup
+    assert "▲" in chart  # the changed option
+    assert "▀" in text_of(stage.train.preview)
+    assert "swap" in text_of(stage.train.preview)
+    assert stage.train.query_one("#preview-panel").border_subtitle == "iteration 20,000 · 12s ago"
+
+
+async def test_pause_save_resume_stop(
+    live: tuple[Stage, Pilot[int]], trainer: ScriptedTrainer
+) -> None:
+    stage, pilot = live
+    await pilot.press("p")
+    await stage.settle(pilot)
+    assert "paused" in text_of(stage.train.query_one(StatusLine))
+    await pilot.press("p", "w")
+    await stage.settle(pilot)
+    assert stage.app.current_run is not None
+    assert stage.app.current_run.state is RunState.TRAINING
+    await pilot.press("x")
+    await stage.settle(pilot)
+    assert [name for name, _ in trainer.commands] == ["pause", "resume", "save", "stop"]
+    assert trainer.commands[-1][1] == {"save": True}
+    assert stage.app.current_run.state is RunState.STOPPED
+    keys = {a.binding.id for a in stage.train.active_bindings.values()}
+    assert "train-start" in keys
+    assert "train-pause" not in keys
+
+
+async def test_live_options_are_sent_once_and_others_refused(
+    live: tuple[Stage, Pilot[int]], trainer: ScriptedTrainer
+) -> None:
+    stage, pilot = live
+    rows = stage.train.form.rows
+    rows.focus()
+    rows.goto("batch_size")
+    await pilot.press("enter", "1", "2", "enter")
+    rows.goto("seed")
+    await pilot.press("right")
+    await pilot.pause(0.6)  # the quiet time after which a change is sent
+    await stage.settle(pilot)
+    assert trainer.commands == [("set", {"key": "batch_size", "value": 12})]
+    assert stage.app.current_run is not None
+    assert stage.app.current_run.options["batch_size"] == 12
+    assert stage.train.form_model.value("seed") == 0
+
+
+async def test_views_and_time(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, pilot = live
+    preview = stage.train.preview
+    assert preview.caption == "plain 1/3"
+    await pilot.press("space")
+    assert preview.caption == "warped 2/3"
+    await pilot.press("comma", "comma")
+    assert preview.caption == "masked 3/3"
+    await pilot.press("left_square_bracket")
+    assert preview.current is not None
+    assert preview.current.iteration == 10_000
+    assert "looking back" in preview.age()
+    await pilot.press("right_square_bracket")
+    assert preview.current.iteration == 20_000
+    await pilot.press("f")
+    await stage.settle(pilot)
+    assert preview.size.width > 110
+    await pilot.press("escape")
+    await stage.settle(pilot)
+    assert stage.train.chart.size.height > 0
+
+
+async def test_chart_settings_and_cursor(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, pilot = live
+    await pilot.press("r", "r", "y", "e")
+    panel = stage.train.query_one("#chart-panel")
+    assert panel.border_subtitle == "10k · log · smoother"
+    stage.train.chart.focus()
+    await pilot.press("home")
+    first = text_of(stage.train.chart).splitlines()[0]
+    await pilot.press("end")
+    last = text_of(stage.train.chart).splitlines()[0]
+    assert "at 10," in first
+    assert "at 19," in last or "at 20," in last
+
+
+async def test_the_form_says_why_while_typing(empty_stage: Stage) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        form = empty_stage.train.form
+        form.rows.goto("batch_size")
+        await pilot.press("enter", "9", "9", "9", "9")
+        assert form.rows.editing
+        help_text = str(form.query_one("#form-help").render())  # type: ignore[attr-defined]
+        assert "out of range" in help_text
+        # Letters that are keys elsewhere are text here.
+        await pilot.press("s")
+        assert empty_stage.launcher.started == []
+        await pilot.press("escape")
+        assert empty_stage.train.form_model.value("batch_size") == 8
+
+
+async def test_start_writes_the_request_and_shows_the_run(
+    empty_stage: Stage, workspace: Workspace
+) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        form = empty_stage.train.form
+        await pilot.press("right", "right")  # SAEHD, AMP, Quick96
+        form.rows.goto("batch_size")
+        await pilot.press("enter", "2", "enter", "s")
+        await empty_stage.settle(pilot)
+        (folder,) = empty_stage.launcher.started
+        spec = read_run_spec(folder / "run.toml")
+        assert spec.model_class is ModelClass.QUICK96
+        assert spec.model_name == "demo"
+        assert spec.options["batch_size"] == 2
+        assert empty_stage.app.current_run is not None
+        assert empty_stage.app.current_run.run_id == spec.run_id
+
+
+async def test_a_wrong_configuration_does_not_start(empty_stage: Stage) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        form = empty_stage.train.form
+        form.rows.goto("resolution")
+        await pilot.press("enter", "9", "enter")
+        form.rows.goto("seed")
+        await pilot.press("s")
+        await empty_stage.settle(pilot)
+        assert empty_stage.launcher.started == []
+        assert form.rows.row is not None
+        assert form.rows.row.field is not None
+        assert form.rows.row.field.key == "resolution"
+
+
+@pytest.mark.parametrize(("key", "commands"), [("l", []), ("s", ["stop"]), ("escape", None)])
+async def test_quit_asks_what_becomes_of_the_run(
+    stage: Stage, trainer: ScriptedTrainer, key: str, commands: list[str] | None
+) -> None:
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        await pilot.press("q")
+        await pilot.pause()
+        assert isinstance(stage.app.screen, QuitScreen)
+        await pilot.press(key)
+        await stage.app.workers.wait_for_complete()
+        await pilot.pause()
+        if commands is None:
+            assert stage.app.is_running
+            assert stage.app.screen is stage.train
+        else:
+            assert stage.app.return_value == 0
+    assert [name for name, _ in trainer.commands] == (commands or [])
+
+
+async def test_quit_without_runs_just_quits(empty_stage: Stage) -> None:
+    async with empty_stage.app.run_test() as pilot:
+        await empty_stage.settle(pilot)
+        await pilot.press("q")
+        await pilot.pause()
+    assert empty_stage.app.return_value == 0
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 24), (110, 32), (200, 60), (60, 20)])
+async def test_nothing_is_cut_off(stage: Stage, size: tuple[int, int]) -> None:
+    async with stage.app.run_test(size=size) as pilot:
+        await stage.settle(pilot)
+        region = stage.train.region
+        for _ in range(3):
+            assert stage.train.query_one(StatusLine).size.height >= 2
+            shown = [w for w in stage.train.query("*") if w.is_on_screen and w.display]
+            for widget in shown:
+                if widget.region:
+                    assert region.contains_region(widget.region), widget
+            focused = stage.app.focused
+            assert focused is not None
+            assert focused.size.height >= 5
+            await pilot.press("tab")
+            await stage.settle(pilot)
+
+
+async def test_help_lists_every_key_of_the_screen(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, pilot = live
+    bound = [a.binding.description for a in stage.train.active_bindings.values()]
+    await pilot.press("question_mark")
+    await pilot.pause()
+    assert isinstance(stage.app.screen, HelpScreen)
+    table = stage.app.screen.query_one("#help-table")
+    text = str(stage.app.console.render_str("")) + "".join(
+        s.text
+        for line in stage.app.console.render_lines(table.content)
+        for s in line  # type: ignore[attr-defined]
+    )
+    for name in ("Pause", "Stop", "Save", "Backup", "View", "Range", "Theme", "Quit"):
+        assert name in bound
+        assert name in text
+
+
+async def test_palette_has_every_action(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, _ = live
+    titles = {c.title for c in stage.app.get_system_commands(stage.train)}
+    assert {"Pause", "Stop", "Save", "New preview", "Theme", "Quit", "Runs", "Screenshot"} <= titles
+    assert "Start" not in titles
+
+
+async def test_load_config_offers_the_shipped_ones(empty_stage: Stage) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        await pilot.press("o")
+        await pilot.pause()
+        assert isinstance(empty_stage.app.screen, Picker)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert empty_stage.train.form_model.errors() == {}
+
+
+async def test_nan_and_single_losses_are_drawn(
+    tmp_path: Path, workspace: Workspace, frozen: None
+) -> None:
+    trainer = ScriptedTrainer(workspace, model=ModelClass.XSEG, name="mask")
+    trainer.hello()
+    trainer.train(500, single=True)
+    append_losses(trainer.folder.losses, loss_rows(501, [[math.nan]] * 20, 80.0))
+    trainer.say(EventType.ITERATIONS, first=501, rows=[[math.nan]] * 20, ms=80.0, its=12.0)
+    stage = Stage(tmp_path / "data", workspace, trainer)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        chart = text_of(stage.train.chart)
+        assert "loss" in chart
+        assert "destination" not in chart
+        assert any("⠀" < c <= "⣿" for c in chart)
+
+
+async def test_failure_is_said_and_start_goes_on_with_the_run(
+    stage: Stage, trainer: ScriptedTrainer
+) -> None:
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        trainer.say(EventType.ERROR, code="oom", message="out of memory", fatal=True)
+        trainer.done("failed", "out of memory")
+        await stage.settle(pilot)
+        assert "out of memory" in text_of(stage.train.query_one(StatusLine))
+        # The learning rate was changed while it ran: another configuration, hence another run.
+        await pilot.press("s")
+        await stage.settle(pilot)
+        (folder,) = stage.launcher.started
+        assert folder != trainer.folder.root
+        assert read_run_spec(folder / "run.toml").options["learning_rate"] == 1e-5
+
+
+async def test_only_changed_rows_are_repainted(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, pilot = live
+    chart = stage.train.chart
+    before = chart.lines(chart.content_size.width, chart.content_size.height)
+    regions: list[object] = []
+    real = LossChart.refresh
+
+    def spy(self: LossChart, *args: object, **kwargs: object) -> object:
+        regions.extend(args)
+        if not args and not kwargs:
+            regions.append("everything")
+        return real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    LossChart.refresh = spy  # type: ignore[assignment,method-assign]
+    try:
+        rows = np.concatenate([chart._rows, loss_rows(20_001, [[0.3, 0.4]], 80.0)])  # type: ignore[list-item]
+        chart.set_data(rows, chart._marks)
+        chart._draw()
+    finally:
+        LossChart.refresh = real  # type: ignore[method-assign]
+    await pilot.pause()
+    assert "everything" not in regions
+    assert len(regions) < len(before) // 2
+
+
+async def test_theme_choice_is_kept(stage: Stage, home: Path) -> None:
+    async with stage.app.run_test() as pilot:
+        await stage.settle(pilot)
+        stage.app.theme = "day"
+        await pilot.pause()
+    settings = tomllib.loads((home / "config" / "settings.toml").read_text())
+    assert settings["theme"] == "day"
+    assert NOW  # the clock was frozen throughout
