@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,13 @@ from recaster_tui.protocol import read_run_spec
 from recaster_tui.supervisor import History, LocalLauncher, Marker, Notice, Run, RunRecord
 from recaster_tui.ui import clock, words
 from recaster_tui.ui.palette import Palette
-from recaster_tui.ui.run_list import changed_options, class_title, labels, mean_speed
+from recaster_tui.ui.run_list import (
+    changed_options,
+    class_title,
+    labels,
+    mean_speed,
+    short_device,
+)
 from recaster_tui.ui.widgets.panel import Words
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.text_pane import TextPane, paragraph
@@ -25,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _MOST_NOTICES = 12
 _MOST_MARKERS = 8
+_TWO_COLUMNS = 104
 _PAUSE = 0.15  # seconds on a row before its folder is read
 
 
@@ -106,7 +114,10 @@ class RunDetail(TextPane):
             return []
         colours = self.colours
         digest = self._digest(record)
-        lines = [*self._facts(record, colours, width)]
+        options = _options(record, colours, width // 2 if width >= _TWO_COLUMNS else width)
+        lines = self._facts(record, colours, width)
+        if width >= _TWO_COLUMNS:
+            lines, options = _beside(lines, options, width // 2), []
         if digest is not None and digest.problem:
             lines += paragraph(digest.problem, colours.style("warning"), width - 1, 1)
         if digest is not None and digest.losses is not None and len(digest.losses) > 1:
@@ -117,7 +128,8 @@ class RunDetail(TextPane):
         if digest is not None and digest.markers:
             lines += [Words(), _head("Saves and changes", colours)]
             lines += _markers(digest.markers, colours)
-        lines += [Words(), *_options(record, colours, width)]
+        if options:
+            lines += [Words(), *options]
         return [line.strip(width) for line in lines]
 
     def _facts(self, record: RunRecord, colours: Palette, width: int) -> list[Words]:
@@ -129,7 +141,8 @@ class RunDetail(TextPane):
         lines = [first]
         if record.message:
             style = colours.style("state-bad" if state in ("failed", "lost") else "text")
-            lines += paragraph(record.message, style, width - 1, 3)
+            room = width // 2 - 2 if width >= _TWO_COLUMNS else width - 1
+            lines += paragraph(record.message, style, room, 3)
         iterations = f"{words.count(record.start_iteration)} → {words.count(record.iteration)}"
         if record.target_iterations:
             iterations += f" of {words.count(record.target_iterations)}"
@@ -140,13 +153,24 @@ class RunDetail(TextPane):
             ("started", f"{clock.stamp(record.created)}  {clock.ago(record.created)}"),
             ("saved", f"iteration {words.count(record.saved_iteration)}"
              if record.saved_iteration else "not yet"),
-            ("device", record.device_name or "–"),
+            ("device", short_device(record.device_name)),
             ("faces", f"{record.src} · {record.dst}" if record.src else "–"),
             ("folder", str(_short(record.folder.root))),
         ]  # fmt: skip
         for label, text in rows:
             lines.append(Words().add(f" {label:<11}", colours.muted()).add(text))
         return lines
+
+
+def _beside(left: list[Words], right: list[Words], at: int) -> list[Words]:
+    """Two texts in columns; lines that are too long for the left one are cut."""
+    lines = []
+    for one, other in zip_longest(left, right):
+        line = Words()
+        for segment in one.strip(min(one.length, at - 2)) if one is not None else ():
+            line.add(segment.text, segment.style)
+        lines.append(line.fill(at).extend(other) if other is not None else line)
+    return lines
 
 
 def _head(text: str, colours: Palette) -> Words:

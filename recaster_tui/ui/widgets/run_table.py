@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from recaster_tui.supervisor import History, Run, RunRecord
 from recaster_tui.ui import clock, words
 from recaster_tui.ui.palette import Palette
-from recaster_tui.ui.run_list import Order, class_title, mean_speed
+from recaster_tui.ui.run_list import Order, class_title, mean_speed, short_device
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.table_view import Cell, Column, TableView
 
@@ -34,14 +34,14 @@ class RunTable(TableView):
         Column("mark", "", 1),
         Column("state", "state", 10),
         Column("model", "model", 12, most=26),
-        Column("class", "class", 7, rank=4),
+        Column("class", "class", 7, rank=5),
         Column("iteration", "iterations", 10, right=True),
         Column("src", "src loss", 8, rank=2, right=True),
         Column("dst", "dst loss", 8, rank=1, right=True),
-        Column("curve", "loss", 8, rank=5, most=_POINTS),
+        Column("curve", "loss", 8, rank=3, most=_POINTS),
         Column("speed", "speed", 10, rank=7, right=True),
         Column("duration", "trained", 8, rank=6, right=True),
-        Column("started", "started", 9, rank=3, right=True),
+        Column("started", "started", 9, rank=4, right=True),
         Column("device", "device", 10, rank=9, most=24),
         Column("workspace", "workspace", 12, rank=8, most=20),
     )
@@ -130,7 +130,7 @@ class RunTable(TableView):
             case "dst":
                 return ((words.loss(record.loss_dst), colours.style("loss-dst")),)
             case "curve":
-                return ((self._curve(key, width), colours.style("primary")),)
+                return ((self._curve(key, width), colours.style("primary", dim=0.25)),)
             case "speed":
                 its = run.its if run is not None else mean_speed(record)
                 return ((words.speed(its), colours.style("text")),)
@@ -139,7 +139,7 @@ class RunTable(TableView):
             case "started":
                 return ((clock.ago(record.created), colours.muted()),)
             case "device":
-                return ((record.device_name or "–", colours.muted()),)
+                return ((short_device(record.device_name), colours.muted()),)
             case "workspace":
                 return ((Path(record.workspace).name, colours.muted()),)
         return ()

@@ -1,0 +1,95 @@
+"""Small questions over a screen."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+
+class Confirm(ModalScreen[bool]):
+    """Yes or no; the harmless answer has the focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes", id="confirm-yes"),
+        Binding("escape,n,q", "answer(False)", "No", id="confirm-no"),
+        Binding("left,h", "app.focus_previous", "Previous", show=False, id="confirm-previous"),
+        Binding("right,l", "app.focus_next", "Next", show=False, id="confirm-next"),
+    ]
+
+    def __init__(self, title: str, text: str, *, yes: str, no: str = "Cancel") -> None:
+        super().__init__()
+        self._title, self._text, self._yes, self._no = title, text, yes, no
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            yield Static(self._text, markup=False)
+            with Horizontal(classes="dialog-buttons"):
+                yield Button(f"{self._yes} (y)", id="yes")
+                yield Button(f"{self._no} (esc)", id="no")
+
+    def on_mount(self) -> None:
+        """Enter alone does nothing bad."""
+        self.query_one("#no").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """A button."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """A key."""
+        self.dismiss(yes)
+
+
+class AskTarget(ModalScreen[int | None]):
+    """Up to which iteration a run that reached its target goes on; 0 = no end."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="target-cancel"),
+    ]
+
+    def __init__(self, name: str, reached: int) -> None:
+        super().__init__()
+        self._name, self._reached = name, reached
+
+    def compose(self) -> ComposeResult:
+        """One number."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = "Train on"
+            dialog.border_subtitle = "enter starts · esc leaves"
+            yield Static(
+                f"{self._name} has reached its {self._reached:,} iterations.\n"
+                "Up to which iteration should it go on? (0: until it is stopped)",
+                markup=False,
+            )
+            yield Input(str(self._reached * 2), id="target", type="integer", compact=True)
+            yield Static("", id="target-problem", markup=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        try:
+            value = int(event.value.strip().replace(",", "").replace("_", ""))
+        except ValueError:
+            value = -1
+        if value != 0 and value <= self._reached:
+            self.query_one("#target-problem", Static).update(
+                f"must be 0, or more than {self._reached:,}"
+            )
+            return
+        self.dismiss(value)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 face``, ``2 faces``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def joined(names: Sequence[str], most: int = 4) -> str:
+    """A few names, then how many more."""
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,385 @@
+"""The Runs screen: every run this machine remembers, and what can be done with it."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widget import Widget
+from textual.widgets import Input
+
+from recaster_tui.errors import RecasterError
+from recaster_tui.protocol import CommandName
+from recaster_tui.supervisor import Run, RunRecord, RunState
+from recaster_tui.ui import words
+from recaster_tui.ui.run_list import SORTS, arrange
+from recaster_tui.ui.screens.base import ModeScreen
+from recaster_tui.ui.screens.dialogs import AskTarget, Confirm, joined, plural
+from recaster_tui.ui.widgets.panel import Panel
+from recaster_tui.ui.widgets.run_detail import RunDetail
+from recaster_tui.ui.widgets.run_table import RunTable
+from recaster_tui.ui.widgets.table_view import TableView
+
+log = logging.getLogger(__name__)
+
+
+class RunsScreen(ModeScreen):
+    """The history, living runs among it."""
+
+    BINDING_GROUP_TITLE = "Runs"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-broad")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", id="runs-open", tooltip="Show the run on Train"),
+        Binding("r", "resume", "Resume", id="runs-resume", tooltip="Train on with its model"),
+        Binding("p", "pause", "Pause", id="runs-pause", tooltip="Keep the model in memory, wait"),
+        Binding("p", "go_on", "Go on", id="runs-go-on", tooltip="After a pause"),
+        Binding("x", "stop", "Stop", id="runs-stop", tooltip="Save and end the run"),
+        Binding("w", "save", "Save", id="runs-save", tooltip="Save the model now"),
+        Binding("c", "compare", "Compare", id="runs-compare", tooltip="The two marked runs"),
+        Binding("l", "log", "Log", id="runs-log", tooltip="End of the trainer's log"),
+        Binding("slash", "filter", "Filter", id="runs-filter"),
+        Binding("a", "everywhere", "All", id="runs-all", tooltip="All workspaces or this one"),
+        Binding("o", "order", "Sort", id="runs-sort", tooltip="By the next column"),
+        Binding("space", "mark", "Mark", show=False, id="runs-mark", tooltip="For c and d"),
+        Binding("O", "reverse", "Other direction", show=False, id="runs-reverse"),
+        Binding("d", "forget", "Forget", show=False, id="runs-forget",
+                tooltip="Remove from the history; no file of the workspace is touched"),
+        Binding("tab,shift+tab", "pane", "Other panel", show=False, id="runs-panel"),
+        Binding("escape", "back", "Clear filter and marks", show=False, id="runs-back"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_text = ""
+        self.everywhere = False
+        self._seen: tuple[Any, ...] = ()
+        self._state: tuple[str, RunState] | None = None
+
+    # -- layout ---------------------------------------------------------------------------------
+
+    def body(self) -> Iterable[Widget]:
+        """Table, and the run under its cursor."""
+        filter_input = Input(placeholder="filter", id="runs-filter-input", compact=True)
+        filter_input.display = False
+        table = Panel(filter_input, RunTable(id="runs-table"), title="Runs", id="runs-panel")
+        detail = Panel(RunDetail(id="run-detail"), title="Run", id="run-panel")
+        yield Container(table, detail, id="runs")
+
+    @property
+    def table(self) -> RunTable:
+        """The list."""
+        return self.query_one(RunTable)
+
+    @property
+    def detail(self) -> RunDetail:
+        """What is known of one run."""
+        return self.query_one(RunDetail)
+
+    def on_mount(self) -> None:
+        """The list has the focus."""
+        super().on_mount()
+        self.table.focus()
+        self.run_worker(self.recaster.supervisor.load_history(), exit_on_error=False)
+
+    # -- showing --------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Read the supervisor; without news nothing is drawn."""
+        app = self.recaster
+        root = app.workspace.root if app.workspace else None
+        supervisor = app.supervisor
+        wanted = (
+            supervisor.version,
+            root,
+            self.query_text,
+            self.everywhere,
+            self.table.order,
+        )
+        if wanted == self._seen:
+            self.table.update_visible()  # "5m ago" becomes "6m ago"
+            return
+        self._seen = wanted
+        records = supervisor.records()
+        everywhere = self.everywhere or root is None
+        shown = arrange(records, self.table.order, self.query_text, root, everywhere)
+        elsewhere = 0 if everywhere else sum(r.workspace != str(root) for r in records)
+        if self.table.everywhere != everywhere:
+            self.table.everywhere = everywhere
+            self.table.redraw()
+        more = f"a shows {plural(elsewhere, 'run')} of other workspaces" if elsewhere else ""
+        self.table.show(
+            shown, supervisor.live_runs(), supervisor.history, self._hint(records, more), more
+        )
+        self._captions(shown, everywhere)
+        self._show_detail()
+
+    def _hint(self, records: list[RunRecord], more: str) -> str:
+        if self.query_text:
+            return f'No run fits "{self.query_text}". esc clears the filter.'
+        if records and more:
+            return f"No runs in this workspace yet: 3, then s, starts one.\n{more}"
+        return RunTable.EMPTY
+
+    def _captions(self, shown: list[RunRecord], everywhere: bool) -> None:
+        panel = self.query_one("#runs-panel")
+        where = "all workspaces" if everywhere else "this workspace"
+        panel.border_title = f"Runs  {where}"
+        live = sum(record.state.live for record in shown)
+        order = self.table.order
+        parts = [plural(len(shown), "run")]
+        if live:
+            parts.append(f"{live} alive")
+        if self.query_text:
+            parts.append(f"filter: {self.query_text}")
+        parts.append(f"by {SORTS[order.column][0]} {'↓' if order.descending else '↑'}")
+        panel.border_subtitle = " · ".join(parts)
+
+    def _show_detail(self) -> None:
+        supervisor = self.recaster.supervisor
+        record = self.table.record()
+        run = supervisor.run(record.run_id) if record is not None else None
+        self.detail.show(record, run, supervisor.history)
+        self.query_one("#run-panel").border_title = (
+            f"Run  {record.run_id}" if record is not None else "Run"
+        )
+        state = (record.run_id, record.state) if record is not None else None
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+
+    def on_table_view_moved(self) -> None:
+        """Another run under the cursor."""
+        self._show_detail()
+
+    def on_table_view_chosen(self, event: TableView.Chosen) -> None:
+        """A click on the row under the cursor."""
+        self.action_open()
+
+    def on_table_view_heading(self, event: TableView.Heading) -> None:
+        """A click on a title orders by it."""
+        self.table.order = self.table.order.by(event.key)
+        self._reorder()
+
+    def _reorder(self) -> None:
+        self.table.redraw()
+        self.tick()
+
+    # -- filter, order, marks -------------------------------------------------------------------
+
+    @property
+    def filter_input(self) -> Input:
+        """The line above the table."""
+        return self.query_one("#runs-filter-input", Input)
+
+    def action_filter(self) -> None:
+        """Type words."""
+        self.filter_input.display = True
+        self.filter_input.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Each letter narrows."""
+        self.query_text = event.value.strip()
+        self.tick()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Back to the rows, filtered."""
+        self.filter_input.display = bool(self.query_text)
+        self.table.focus()
+
+    def action_back(self) -> None:
+        """Clear the filter, then the marks."""
+        if self.query_text or self.filter_input.display:
+            self.filter_input.value = ""
+            self.filter_input.display = False
+            self.table.focus()
+        elif self.table.marked:
+            self.table.unmark()
+            self.refresh_bindings()
+        else:
+            self.table.focus()
+
+    def action_everywhere(self) -> None:
+        """All workspaces, or the open one."""
+        if self.recaster.workspace is None:
+            self.notify("no workspace is open: all runs are shown", timeout=4)
+            return
+        self.everywhere = not self.everywhere
+        self.tick()
+
+    def action_order(self) -> None:
+        """By the next column."""
+        self.table.order = self.table.order.next()
+        self._reorder()
+
+    def action_reverse(self) -> None:
+        """The other direction."""
+        self.table.order = self.table.order.by(self.table.order.column)
+        self._reorder()
+
+    def action_mark(self) -> None:
+        """Mark for comparing or forgetting."""
+        self.table.mark()
+        self.refresh_bindings()
+
+    def action_pane(self) -> None:
+        """Between the table and the run, to scroll it."""
+        (self.detail if self.focused is self.table else self.table).focus()
+
+    # -- what can be done -----------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what makes sense for the run under the cursor is bound."""
+        if not self.is_mounted or not self.query(RunTable):
+            return True
+        if self.focused is not None and self.focused is self.filter_input:
+            return action in ("back", "pane")
+        record = self.table.record()
+        state = record.state if record is not None else None
+        match action:
+            case "open" | "log" | "mark" | "forget":
+                return record is not None
+            case "resume":
+                return state is not None and state.over
+            case "pause":
+                return state is not None and state.live and state is not RunState.PAUSED
+            case "go_on":
+                return state is RunState.PAUSED
+            case "stop" | "save":
+                return state is not None and state.live
+            case "compare":
+                return len(self.table.keys) > 1
+        return True
+
+    def action_open(self) -> None:
+        """Show it on the Train screen."""
+        if (record := self.table.record()) is not None:
+            self.run_worker(self._open(record), group="open", exclusive=True, exit_on_error=False)
+
+    async def _open(self, record: RunRecord) -> None:
+        try:
+            self._go_to_workspace(record)
+            await self.recaster.open_run(record.run_id)
+        except RecasterError as error:
+            self.notify(str(error), title="Cannot open", severity="error", timeout=10)
+
+    def _go_to_workspace(self, record: RunRecord) -> None:
+        """A run of another workspace is shown in its own."""
+        app, root = self.recaster, Path(record.workspace)
+        if not record.missing and (app.workspace is None or app.workspace.root != root):
+            app.open_workspace(root)
+            self.notify(str(root), title="Workspace", timeout=4)
+
+    def action_resume(self) -> None:
+        """Train on."""
+        if (record := self.table.record()) is not None:
+            self.run_worker(
+                self._resume(record), group="resume", exclusive=True, exit_on_error=False
+            )
+
+    async def _resume(self, record: RunRecord) -> None:
+        target: int | None = None
+        if 0 < record.target_iterations <= record.iteration:
+            target = await self.app.push_screen_wait(
+                AskTarget(record.model_name, record.target_iterations)
+            )
+            if target is None:
+                return
+        try:
+            run = await self.recaster.supervisor.resume(record, target_iterations=target)
+            self._go_to_workspace(record)
+        except RecasterError as error:
+            self.notify(str(error), title="Cannot resume", severity="error", timeout=12)
+            return
+        self.recaster.show_run(run)
+        await self.recaster.switch_mode("train")
+
+    def _ask(self, name: CommandName, done: str, **args: Any) -> None:
+        if (record := self.table.record()) is not None:
+            self.run_worker(self._command(record, name, done, **args), exit_on_error=False)
+
+    async def _command(self, record: RunRecord, name: CommandName, done: str, **args: Any) -> None:
+        try:
+            run: Run = await self.recaster.supervisor.attach(record.run_id, record=record)
+            ack = await run.command(name, **args)
+        except RecasterError as error:
+            self.notify(str(error), title=record.model_name, severity="error", timeout=10)
+            return
+        if ack.ok:
+            self.notify(ack.message or done, title=record.model_name, timeout=4)
+        else:
+            title = f"{record.model_name}: {name} was refused"
+            self.notify(ack.message, title=title, severity="error", timeout=10)
+        self.tick()
+
+    def action_pause(self) -> None:
+        """Wait at the next iteration."""
+        self._ask(CommandName.PAUSE, "paused; p goes on")
+
+    def action_go_on(self) -> None:
+        """After a pause."""
+        self._ask(CommandName.RESUME, "training goes on")
+
+    def action_stop(self) -> None:
+        """Save and end."""
+        self._ask(CommandName.STOP, "saving, then it ends", save=True)
+
+    def action_save(self) -> None:
+        """Save now."""
+        self._ask(CommandName.SAVE, "the model is being saved")
+
+    def action_compare(self) -> None:
+        """Two marked runs; with one mark, that and the one under the cursor."""
+        from recaster_tui.ui.screens.compare import CompareScreen
+
+        chosen = list(self.table.marked)
+        if len(chosen) == 1 and self.table.key not in (None, chosen[0]):
+            chosen.append(str(self.table.key))
+        if len(chosen) != 2:
+            text = "mark two runs with space" if len(chosen) < 2 else "mark only two runs"
+            self.notify(text, title="Compare", timeout=4)
+            return
+        records = [r for key in chosen if (r := self.table.record(key)) is not None]
+        records.sort(key=lambda r: r.created)
+        supervisor = self.recaster.supervisor
+        runs = [supervisor.run(record.run_id) for record in records]
+        self.app.push_screen(CompareScreen(records[0], records[1], runs, supervisor.history))
+
+    def action_log(self) -> None:
+        """What the trainer printed."""
+        from recaster_tui.ui.screens.run_log import LogScreen
+
+        if (record := self.table.record()) is not None:
+            self.app.push_screen(LogScreen(record.folder.log, record.model_name))
+
+    def action_forget(self) -> None:
+        """Remove the marked runs, or the one under the cursor, from the history."""
+        keys = self.table.marked or self.table.keys[self.table.cursor :][:1]
+        records = [r for key in keys if (r := self.table.record(key)) is not None]
+        if not records:
+            return
+        names = joined([f"{r.model_name} ({words.count(r.iteration)})" for r in records])
+        text = (
+            f"{names}\n\nOnly the entry in the history goes. Model, run folder and everything "
+            "else on disk stay; the run comes back when it is started again."
+        )
+        title = f"Forget {plural(len(records), 'run')}?"
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._forget(records)
+
+        self.app.push_screen(Confirm(title, text, yes="Forget"), answered)
+
+    def _forget(self, records: list[RunRecord]) -> None:
+        for record in records:
+            try:
+                self.recaster.supervisor.forget(record.run_id)
+            except RecasterError as error:
+                self.notify(str(error), title=record.model_name, severity="error", timeout=8)
+            except OSError as error:
+                text = f"cannot change the history: {error}"
+                self.notify(text, severity="error", timeout=8)
+                break
+        self.tick()
