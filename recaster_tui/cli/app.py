@@ -17,7 +17,7 @@ RUNS = Group("Runs", sort_key=2)
 MORE = Group("More", sort_key=3)
 
 P = ParamSpec("P")
-Images = Literal["auto", "kitty", "sixel", "halfblock", "off"]
+Images = Literal["auto", "half", "sixel", "kitty", "off"]
 Model = Literal["saehd", "amp", "quick96", "xseg"]
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="", show_default=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
@@ -94,8 +94,8 @@ def demo(
     *,
     headless: Annotated[bool, Flag] = False,
     train: bool = True,
-    seed: int = 1,
-    faces: int = 300,
+    seed: int | None = None,
+    faces: int | None = None,
     iterations: int = 0,
     theme: str | None = None,
     images: Images = "auto",
@@ -113,9 +113,9 @@ def demo(
     train
         Train; --no-train only makes the workspace.
     seed
-        The same number makes the same people.
+        The same number makes the same people; 1 where it is left out.
     faces
-        Faces of each person.
+        Faces of each person; 300 where it is left out.
     iterations
         Stop when the model has this many iterations; 0 goes on.
     theme
@@ -129,6 +129,10 @@ def demo(
     """
     from recaster_tui.cli.training import make_demo_workspace, train_demo
 
+    if train and not headless:
+        from recaster_tui.cli.screen import require_screen
+
+        require_screen()
     workspace = make_demo_workspace(folder, seed=seed, faces=faces)
     if not train:
         return 0

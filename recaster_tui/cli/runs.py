@@ -52,8 +52,8 @@ def attach_run(text: str, *, as_json: bool) -> int:
         run = await find(supervisor, text)
         ended = run.state.over
         code = await watch(run, make_view(run, as_json=as_json), interrupt_stops=False)
-        # Looking at what has ended long ago is no failure of the looking.
-        return ExitCode.OK if ended else code
+        # That others stopped it, or that it ended long ago, is no failure of the looking.
+        return ExitCode.OK if ended or code == ExitCode.INTERRUPTED else code
 
     return in_supervisor(action)
 

@@ -11,6 +11,8 @@ from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_n
 from recaster_tui.workspace import Workspace, open_workspace
 
 DEMO_CONFIG = "demo"
+DEMO_SEED = 1
+DEMO_FACES = 300
 
 
 def train_workspace(
@@ -54,13 +56,21 @@ def assigned(model: ModelClass, assignments: Sequence[str]) -> dict[str, object]
         raise
 
 
-def make_demo_workspace(folder: Path, *, seed: int, faces: int) -> Workspace:
-    """Make the synthetic workspace, with a progress bar on stderr where that is a terminal."""
+def make_demo_workspace(folder: Path, *, seed: int | None, faces: int | None) -> Workspace:
+    """Make the synthetic workspace, with a progress bar on stderr where that is a terminal.
+
+    A demo that is there already is taken as it is, where nothing else is asked for.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from recaster_tui.demo import DemoProgress, make_demo
+    from recaster_tui.demo.plan import read_marker
 
+    there = read_marker(folder.expanduser())
+    if there is not None:
+        seed = there[0].seed if seed is None else seed
+        faces = there[0].faces if faces is None else faces
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -82,7 +92,12 @@ def make_demo_workspace(folder: Path, *, seed: int, faces: int) -> Workspace:
                 total=step.total,
             )
 
-        return make_demo(folder, seed=seed, faces=faces, progress=report)
+        return make_demo(
+            folder,
+            seed=DEMO_SEED if seed is None else seed,
+            faces=DEMO_FACES if faces is None else faces,
+            progress=report,
+        )
 
 
 def demo_request(iterations: int) -> RunRequest:

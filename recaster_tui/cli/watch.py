@@ -13,6 +13,7 @@ from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Notice, Run, RunState, Supervisor
 
 PLAIN_SECONDS = 5.0
+_REPEAT_SECONDS = 30.0
 _STOP_SECONDS = 150.0
 
 _EXIT_OF_CODE = {
@@ -46,6 +47,7 @@ class PlainView:
     def __init__(self) -> None:
         self._time = 0.0
         self._state: RunState | None = None
+        self._text = ""
         self._notices = 0
 
     def show(self, run: Run) -> None:
@@ -53,11 +55,12 @@ class PlainView:
         for notice in unseen_notices(run, self._notices):
             self.say(f"{notice.level}: {notice.message}")
         self._notices = run.facts.notice_count
-        now = time.monotonic()
-        if run.state is self._state and now - self._time < PLAIN_SECONDS:
+        now, text = time.monotonic(), describe(run)
+        wait = _REPEAT_SECONDS if text == self._text else PLAIN_SECONDS
+        if run.state is self._state and now - self._time < wait:
             return
-        self._state, self._time = run.state, now
-        self.say(f"{run.state.value:<8}  {describe(run)}")
+        self._state, self._time, self._text = run.state, now, text
+        self.say(f"{run.state.value:<8}  {text}")
 
     def say(self, text: str) -> None:
         """See :class:`View`."""
