@@ -4,7 +4,7 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
 
 ``hello``       protocol, recaster, torch, python: version texts; pid; started: process start
                 time as psutil reports it, unix s; device: {"kind", "name", "memory"?};
-                host; model: name; iteration: where training begins; resumed: bool
+                host; model: name; iteration: where training begins; resumed: bool; seed
 ``phase``       phase: one of :class:`Phase`; text: a sentence for the status line
 ``progress``    what: "faces src" …; current, total: ints; unit; text
 ``iterations``  first: iteration number of the first row (iterations count from 1);
@@ -19,8 +19,10 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
 ``backup``/``snapshot``   like saved, with note and folder
 ``warning``     code, message, hint?, count?, files? (first names concerned)
 ``error``       code, message, hint?, fatal: bool
-``rolled-back`` from_iteration, to_iteration, why: nan | spike | oom
-``ack``         id: of the control line; ok: bool; message: why not, or what it led to
+``rolled-back`` from_iteration, to_iteration, why: nan | spike | oom; onset: iteration of the
+                trouble; the rows after to_iteration are void and come again
+``ack``         id: of the control line; ok: bool; message: why not, or what it led to;
+                offset: where the line starts in control.jsonl
 ``option``      key, value, iteration: an option was changed while training
 ``alive``       iteration
 ``done``        outcome: one of :class:`Outcome`; iteration: the last one trained; saved: the

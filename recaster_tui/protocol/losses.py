@@ -2,7 +2,8 @@
 
 The file holds the model's whole history, not only this run's part: the trainer rewrites it from
 the checkpoint when it starts (so a resumed run has no rows of iterations that were lost) and
-appends from there. A reader starts again from byte 0 at each ``hello`` event.
+appends from there; a rollback rewrites it, too. A reader starts again from byte 0 at each
+``hello`` and ``rolled-back`` event.
 """
 
 import os

@@ -274,6 +274,12 @@ def write_backup(folder: Path, source: Generation, note: str) -> Generation:
     return Generation(target, written.iteration, written.bytes, written.sha256)
 
 
+def newest_backup_age(folder: Path) -> float | None:
+    """Seconds since the newest backup was made; None when there is none."""
+    times = [path.stat().st_mtime for path in _named(folder / "backups")]
+    return max(0.0, time.time() - max(times)) if times else None
+
+
 def thin_backups(folder: Path, keep: int, days: int = 7) -> list[Path]:
     """Remove old timed backups: the last *keep* stay, and the first of each of *days* days.
 

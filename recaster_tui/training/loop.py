@@ -21,13 +21,13 @@ from recaster_tui.training.failures import (
     SaveFailedError,
     describe,
 )
-from recaster_tui.training.generations import load_model, make_current
+from recaster_tui.training.generations import load_model, make_current, newest_backup_age
 from recaster_tui.training.guards import SpikeGuard
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch, TrainableModel
-from recaster_tui.training.previews import thin_previews, write_previews
+from recaster_tui.training.previews import Previews
 from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.saver import SaveOutcome, Saver
 from recaster_tui.training.session import DataSource, Session, warn_damaged
@@ -35,9 +35,6 @@ from recaster_tui.training.session import DataSource, Session, warn_damaged
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-PREVIEW_SHARE = 0.1
-"""Part of the time that unasked previews may take: a slow machine shows fewer."""
-
 CALM_ITERATIONS = 5000
 """A second collapse within so many iterations after a rollback ends the run."""
 
@@ -95,16 +92,16 @@ class Trainer:
         self._stopping: str | None = None
         self._save_at_end = True
         self._ending = False
-        self._last_preview = self._last_backup = time.monotonic()
-        self._preview_cost = 0.0
-        self._shown: int | None = None
+        self._previews = Previews(parts.session.folder, parts.journal)
+        age = newest_backup_age(parts.session.model_folder)
+        self._last_backup = time.monotonic() - (age or 0.0)
         self._rolled_back_to: int | None = None
 
     # -- the loop ---------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Train until the target, a stop, or a failure (an exception)."""
-        self._say(Phase.TRAINING, f"training from iteration {self.iteration}")
+        self._say(*self._base())
         self.preview()
         while not self._ended():
             self._serve()
@@ -162,7 +159,7 @@ class Trainer:
             self._saver.wait()
             if self._saver.error is not None:
                 raise self._save_failed(self._saver.error)
-        if outcome is Outcome.FINISHED and self._shown != self.iteration:
+        if outcome is Outcome.FINISHED and self._previews.shown != self.iteration:
             self.preview()
         self._desk.close("the run has ended")
         self._journal.emit(
@@ -178,6 +175,11 @@ class Trainer:
 
     def _say(self, phase: Phase, text: str) -> None:
         self._journal.emit(EventType.PHASE, phase=phase.value, text=text)
+
+    def _base(self) -> tuple[Phase, str]:
+        if self._paused:
+            return Phase.PAUSED, f"paused at iteration {self.iteration}"
+        return Phase.TRAINING, f"training from iteration {self.iteration}"
 
     def _tell(self) -> None:
         """Read the losses since the last time, write them down, and look whether all is well."""
@@ -222,7 +224,7 @@ class Trainer:
             return
         self._tell()
         self._paused = True
-        self._say(Phase.PAUSED, f"paused at iteration {self.iteration}")
+        self._say(*self._base())
         if self._unsaved():
             self.save()
 
@@ -230,7 +232,7 @@ class Trainer:
         """Step again; False when it was not paused."""
         was, self._paused = self._paused, False
         if was:
-            self._say(Phase.TRAINING, f"training from iteration {self.iteration}")
+            self._say(*self._base())
         return was
 
     def stop(self, *, save: bool) -> None:
@@ -274,9 +276,7 @@ class Trainer:
             backup = self._backup_due()
             if backup or self._unsaved():
                 self.save(note="" if backup else None)
-        seconds = self.options.preview_seconds
-        interval = max(seconds, self._preview_cost / PREVIEW_SHARE)
-        if seconds and not self._paused and time.monotonic() - self._last_preview >= interval:
+        if not self._paused and self._previews.due(self.options.preview_seconds):
             self.preview()
 
     def _unsaved(self) -> bool:
@@ -319,7 +319,7 @@ class Trainer:
 
         def over(_: SaveOutcome) -> None:
             if text and not self._ending:
-                self._say(Phase.PAUSED if self._paused else Phase.TRAINING, "")
+                self._say(*self._base())
 
         kept = self.options.backups_kept
         self._saver.start(snapshot, *done, over, backup_note=note, backups_kept=kept)
@@ -353,28 +353,9 @@ class Trainer:
     def preview(self) -> bool:
         """Show what the model can do now; False (and a warning) when it cannot be written."""
         self._tell()
-        begun = time.monotonic()
-        samples = self.options.preview_samples
-        views = self._model.preview(self._data.preview_batch(samples), samples)
-        try:
-            described = write_previews(self._session.folder, self.iteration, views)
-        except OSError as error:
-            failure = describe(error)
-            self._journal.emit(
-                EventType.WARNING,
-                code=failure.code,
-                message=f"the preview could not be written: {failure.message}",
-                hint=failure.hint,
-            )
-            return False
-        finally:
-            self._last_preview = time.monotonic()
-            self._preview_cost = self._last_preview - begun
-            self._meter.restart()
-        self._shown = self.iteration
-        self._journal.emit(EventType.PREVIEW, iteration=self.iteration, views=described)
-        thin_previews(self._session.folder)
-        return True
+        shown = self._previews.show(self._model, self._data, self.iteration, self.options)
+        self._meter.restart()
+        return shown
 
     # -- when it goes wrong -----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,65 @@ from typing import Any
 import cv2
 
 from recaster_tui.files import write_atomic
-from recaster_tui.protocol import RunFolder
-from recaster_tui.training.models.base import PreviewView
+from recaster_tui.options import TrainingOptions
+from recaster_tui.protocol import EventType, RunFolder
+from recaster_tui.training.failures import describe
+from recaster_tui.training.journal import JournalWriter
+from recaster_tui.training.models.base import PreviewView, TrainableModel
+from recaster_tui.training.session import DataSource
+
+SHARE = 0.1
+"""Part of the time that unasked previews may take: a slow machine shows fewer."""
 
 QUALITY = 92
 KEEP_NEW = 20
 KEEP_OLD = 100
+
+
+class Previews:
+    """Renders, writes, journals and thins the previews of one run.
+
+    Attributes:
+        shown: iteration of the last preview, or None.
+    """
+
+    def __init__(self, folder: RunFolder, journal: JournalWriter) -> None:
+        self.shown: int | None = None
+        self._folder = folder
+        self._journal = journal
+        self._last = time.monotonic()
+        self._cost = 0.0
+
+    def due(self, seconds: float) -> bool:
+        """Whether it is time for one; 0 seconds means never unasked."""
+        interval = max(seconds, self._cost / SHARE)
+        return seconds > 0 and time.monotonic() - self._last >= interval
+
+    def show(
+        self, model: TrainableModel, data: DataSource, iteration: int, options: TrainingOptions
+    ) -> bool:
+        """Make one now; False, and a warning in the journal, when it cannot be written."""
+        begun = time.monotonic()
+        samples = options.preview_samples
+        views = model.preview(data.preview_batch(samples), samples)
+        try:
+            described = write_previews(self._folder, iteration, views)
+        except OSError as error:
+            failure = describe(error)
+            self._journal.emit(
+                EventType.WARNING,
+                code=failure.code,
+                message=f"the preview could not be written: {failure.message}",
+                hint=failure.hint,
+            )
+            return False
+        finally:
+            self._last = time.monotonic()
+            self._cost = self._last - begun
+        self.shown = iteration
+        self._journal.emit(EventType.PREVIEW, iteration=iteration, views=described)
+        thin_previews(self._folder)
+        return True
 
 
 def write_previews(
