@@ -6,8 +6,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,37 +17,13 @@ from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.options import ModelClass
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
+from recaster_tui.ui.modes import ALL_MODES
 from recaster_tui.ui.settings import load_settings, save_setting
-from recaster_tui.ui.terminal import Images, TerminalInfo
+from recaster_tui.ui.terminal import TerminalInfo
 from recaster_tui.ui.theme import default_theme_name, load_themes, theme_variable_defaults
 from recaster_tui.workspace import Workspace, open_workspace
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Mode:
-    """One main area: its key, its title, where its screen class is."""
-
-    name: str
-    key: str
-    title: str
-    module: str
-    screen: str
-
-    def make(self) -> Screen[Any]:
-        """Import and build the screen: the first visit pays for it."""
-        made: Screen[Any] = getattr(import_module(self.module), self.screen)()
-        return made
-
-
-_SCREENS = "recaster_tui.ui.screens"
-ALL_MODES = (
-    Mode("project", "1", "Project", f"{_SCREENS}.project", "ProjectScreen"),
-    Mode("train", "3", "Train", f"{_SCREENS}.train", "TrainScreen"),
-    Mode("runs", "4", "Runs", f"{_SCREENS}.runs", "RunsScreen"),
-)
-"""Faces (2), Rigs (5) and Merge (6) join when they do something."""
 
 
 class RecasterApp(App[int]):
@@ -100,7 +74,7 @@ class RecasterApp(App[int]):
     ) -> None:
         super().__init__()
         self.workspace = workspace
-        self.images = terminal.images if terminal is not None else Images.HALF
+        self.terminal = terminal
         self.DEFAULT_MODE = "train" if workspace is not None else "project"  # type: ignore[misc]
         self.supervisor = supervisor or Supervisor()
         self.current_run: Run | None = None

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
+from textual.timer import Timer
 from textual.widget import Widget
 
 from recaster_tui import paths
@@ -16,10 +17,12 @@ from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunState
 from recaster_tui.ui import words
 from recaster_tui.ui.form_model import DEVICE, MODEL, NAME, FormModel
-from recaster_tui.ui.screens.base import ModeScreen
+from recaster_tui.ui.hires import pixel_widget
+from recaster_tui.ui.screens.train_keys import TRAIN_KEYS, RunCommands, allowed
 from recaster_tui.ui.widgets.bars import TabStrip
 from recaster_tui.ui.widgets.loss_chart import LossChart
-from recaster_tui.ui.widgets.option_form import OptionForm, OptionRows
+from recaster_tui.ui.widgets.option_form import OptionForm
+from recaster_tui.ui.widgets.option_rows import OptionRows
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.preview import PreviewWidget
 from recaster_tui.ui.widgets.status_line import StatusLine
@@ -30,37 +33,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABS = (("form", "Configuration"), ("chart", "Loss"), ("preview", "Preview"))
+_SHARP_AFTER = 0.3
 _SEND_AFTER = 0.4  # seconds of quiet before a live option is sent
 
 
-class TrainScreen(ModeScreen):
+class TrainScreen(RunCommands):
     """The heart of the program."""
 
     BINDING_GROUP_TITLE = "Train"
     AUTO_FOCUS = ""  # what runs decides where the focus goes
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
-        Binding("p", "pause", "Pause", id="train-pause", tooltip="Keep the model in memory, wait"),
-        Binding("p", "go_on", "Resume", id="train-resume", tooltip="Go on after a pause"),
-        Binding("x", "stop", "Stop", id="train-stop", tooltip="Save and end the run"),
-        Binding("w", "save", "Save", id="train-save", tooltip="Save the model now"),
-        Binding("b", "backup", "Backup", id="train-backup", tooltip="Save and keep a copy"),
-        Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
-        Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
-        Binding("f", "full", "Full", id="train-full", tooltip="Preview on the whole screen"),
-        Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
-        Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),
-        Binding("shift+space,comma", "view(-1)", "Previous view", show=False, id="train-view-back"),
-        Binding("P", "preview", "New preview", show=False, id="train-preview"),
-        Binding("y", "log", "Logarithmic loss axis", show=False, id="train-log"),
-        Binding("e", "smooth", "Smoothing of the curve", show=False, id="train-smooth"),
-        Binding("left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"),
-        Binding("right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"),
-        Binding("c", "form", "Hide or show the configuration", show=False, id="train-form"),
-        Binding("tab", "pane(1)", "Next panel", show=False, id="train-next-panel"),
-        Binding("shift+tab", "pane(-1)", "Previous panel", show=False, id="train-previous-panel"),
-        Binding("escape", "leave_full", "Leave full screen", show=False, id="train-leave-full"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = TRAIN_KEYS
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +55,8 @@ class TrainScreen(ModeScreen):
         self._tab = "form"
         self._preview_key: tuple[int, int] = (0, 0)
         self._send: dict[str, Any] = {}
+        self._pixels: Widget | None = None
+        self._sharpen: Timer | None = None
 
     # -- layout ---------------------------------------------------------------------------------
 
@@ -82,7 +66,12 @@ class TrainScreen(ModeScreen):
         tabs = TabStrip(TABS, id="tabs")
         form = Panel(OptionForm(self.form_model, id="form"), title="Configuration", id="form-panel")
         chart = Panel(LossChart(id="chart"), title="Loss", id="chart-panel")
-        preview = Panel(PreviewWidget(id="preview"), title="Preview", id="preview-panel")
+        pictures: list[Widget] = [PreviewWidget(id="preview")]
+        self._pixels = pixel_widget(self.recaster.terminal)
+        if self._pixels is not None:
+            pictures[0].want_picture = True  # type: ignore[attr-defined]
+            pictures.append(self._pixels)
+        preview = Panel(*pictures, title="Preview", id="preview-panel")
         status_panel = Panel(status, title="Run", id="status-panel")
         # The form comes last and is docked left: where there are tabs, the status is above it.
         right = Vertical(status_panel, chart, preview, id="right")
@@ -281,6 +270,22 @@ class TrainScreen(ModeScreen):
         """Another picture."""
         self._captions()
         self._share_height()
+        if self._pixels is not None:
+            # Half-blocks are there at once; pixels follow when nothing has moved for a moment.
+            self._pixels.display = False
+            if self._sharpen is not None:
+                self._sharpen.stop()
+            self._sharpen = self.set_timer(_SHARP_AFTER, self._show_pixels)
+
+    def _show_pixels(self) -> None:
+        region, picture = self.preview.picture_region, self.preview.picture
+        if self._pixels is None or region is None or picture is None:
+            return
+        self._pixels.styles.offset = (region.x, region.y)
+        self._pixels.styles.width = region.width
+        self._pixels.styles.height = region.height
+        self._pixels.image = picture  # type: ignore[attr-defined]
+        self._pixels.display = True
 
     # -- configuration --------------------------------------------------------------------------
 
@@ -386,27 +391,9 @@ class TrainScreen(ModeScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense now is bound."""
-        run = self.recaster.current_run if self.is_mounted else None
-        state = run.state if run is not None else None
-        live = state is not None and state.live
-        match action:
-            case "start" | "load":
-                return not live
-            case "pause":
-                return live and state is not RunState.PAUSED
-            case "go_on":
-                return state is RunState.PAUSED
-            case "stop" | "save" | "backup" | "preview":
-                return live
-            case "new":
-                return run is not None
-            case "view" | "time" | "full":
-                return run is not None and bool(run.previews)
-            case "range" | "log" | "smooth":
-                return run is not None and len(run.losses) > 0
-            case "leave_full":
-                return self.has_class("-full")
-        return True
+        if action == "leave_full":
+            return self.has_class("-full")
+        return allowed(action, self.recaster.current_run if self.is_mounted else None)
 
     async def action_start(self) -> None:
         """Begin, or go on with, the configured model."""
@@ -433,48 +420,6 @@ class TrainScreen(ModeScreen):
         app.show_run(run)
         self.tick()
         self.open_tab("chart")
-
-    def _ask(self, name: CommandName, done: str, **args: Any) -> None:
-        run = self.recaster.current_run
-        if run is not None and run.state.live:
-            self.run_worker(self._command(run, name, done, **args), exit_on_error=False)
-
-    async def _command(self, run: Run, name: CommandName, done: str, **args: Any) -> bool:
-        try:
-            ack = await run.command(name, **args)
-        except RecasterError as error:
-            self.notify(str(error), title=str(name), severity="error", timeout=10)
-            return False
-        if ack.ok:
-            self.notify(ack.message or done, title=str(name).capitalize(), timeout=4)
-        else:
-            self.notify(ack.message, title=f"{name} was refused", severity="error", timeout=10)
-        self.tick()
-        return ack.ok
-
-    def action_pause(self) -> None:
-        """Wait at the next iteration."""
-        self._ask(CommandName.PAUSE, "paused; p goes on")
-
-    def action_go_on(self) -> None:
-        """Go on after a pause."""
-        self._ask(CommandName.RESUME, "training goes on")
-
-    def action_stop(self) -> None:
-        """Save and end."""
-        self._ask(CommandName.STOP, "saving, then it ends", save=True)
-
-    def action_save(self) -> None:
-        """Save now."""
-        self._ask(CommandName.SAVE, "the model is being saved")
-
-    def action_backup(self) -> None:
-        """Save and keep a copy that nothing removes."""
-        self._ask(CommandName.BACKUP, "a backup is being made")
-
-    def action_preview(self) -> None:
-        """Render new pictures now."""
-        self._ask(CommandName.PREVIEW, "a preview is on its way")
 
     # -- chart and preview ----------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ class KeyBar(Lines):
             if not binding.show or binding.action in seen or len(seen) >= MOST_KEYS:
                 continue
             name, label = key_name(binding.key_display or binding.key), binding.description
-            if line.length + len(name) + len(label) + 3 + right.length > width:
+            if line.length + len(name) + len(label) + 3 + right.length >= width:
                 break
             seen.add(binding.action)
             start = line.length

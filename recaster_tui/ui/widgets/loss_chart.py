@@ -1,12 +1,11 @@
 """The loss chart: plotext's picture, fed with few points and repainted by changed rows only."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
     from recaster_tui.supervisor import Marker
     from recaster_tui.ui import decimate
-    from recaster_tui.ui.plot import Axis, Line, Picture, Rgb
+    from recaster_tui.ui.loss_picture import LossPlotter
+    from recaster_tui.ui.plot import Picture, Rgb
 
 RANGES: tuple[tuple[int, str], ...] = ((0, "all"), (50_000, "50k"), (10_000, "10k"), (1_000, "1k"))
 SMOOTHING: tuple[tuple[float, str], ...] = ((0.6, "smooth"), (0.88, "smoother"), (0.0, "raw"))
@@ -33,7 +33,7 @@ MARKS: dict[str, tuple[str, str]] = {
 }
 """Glyph and colour of each kind of mark; earlier kinds hide later ones in the same column."""
 
-_LABELS = 6  # columns kept for the labels of the y axis: one width, so nothing jumps
+_BAND = 0.62  # how far the band behind a curve fades into the background
 _SLOWEST_SHARE = 0.03  # of one core that drawing may take
 
 
@@ -71,9 +71,8 @@ class LossChart(Lines, can_focus=True):
         self._rows: np.ndarray | None = None
         self._marks: Sequence[Marker] = ()
         self._picture: Picture | None = None
-        self._series: dict[str, decimate.Buckets] = {}
-        self._decimators: dict[str, decimate.Decimator] = {}
-        self._drawn_from: tuple[object, ...] = ()
+        self._series: Mapping[str, decimate.Buckets] = {}
+        self._plotter: LossPlotter | None = None
         self._styles: dict[Rgb, Style] = {}
         self._axis = (0.0, 1.0)
         self._due = 0.0
@@ -122,80 +121,32 @@ class LossChart(Lines, can_focus=True):
         self._due = time.monotonic() + max(0.95, spent / _SLOWEST_SHARE)
 
     def _plot(self, width: int, height: int) -> "Picture | None":
-        import numpy as np
-
-        from recaster_tui.ui import decimate
-        from recaster_tui.ui.plot import Axis, Line, draw
-
-        self._series, self._styles = {}, {}
         if self._rows is None or not len(self._rows):
+            self._series = {}
             return None
-        rows = decimate.window(decimate.as_history(self._rows), RANGES[self.range_index][0])
-        first, newest = int(rows["iteration"][0]), int(rows["iteration"][-1])
-        low, high = decimate.x_axis(max(first - 1, 0), newest, RANGES[self.range_index][0])
-        self._axis = (low, high)
-        pixels = 2 * (width - _LABELS - 1)
-        bucket = decimate.bucket_width(high - low, pixels)
-        weight = SMOOTHING[self.smoothing_index][0]
+        from recaster_tui.ui.loss_picture import LossPlotter, View
+
+        if self._plotter is None:
+            self._plotter = LossPlotter()
         colours = self.colours
-        bands: list[Line] = []
-        curves: list[Line] = []
-        shown: list[decimate.Buckets] = []
+        pairs: dict[str, tuple[Rgb, Rgb]] = {}
+        self._styles = {}
         for key in self.loss_names:
-            decimator = self._decimators.setdefault(key, decimate.Decimator())
-            series = decimator.update(rows, key, bucket)
-            self._series[key] = series
-            good = np.isfinite(series.mean)
-            if not good.any():
-                continue
-            shown.append(series)
             name = f"loss-{key}"
-            edge = np.linspace(low, high, pixels)
-            edge = edge[(edge >= series.x[0] - bucket / 2) & (edge <= series.x[-1] + bucket / 2)]
-            if weight and len(edge):
-                # One bar for each pixel column, so that a band has no holes.
-                at = np.clip(np.searchsorted(series.x, edge - bucket / 2), 0, len(series.x) - 1)
-                at = at[good[at]]
-                ends = np.empty((len(at), 2))
-                ends[0::2, 0], ends[0::2, 1] = series.low[at][0::2], series.high[at][0::2]
-                ends[1::2, 0], ends[1::2, 1] = series.high[at][1::2], series.low[at][1::2]
-                x = np.repeat(edge[: len(at)], 2)
-                dark = colours.rgb(name, dim=0.62)
-                self._styles.setdefault(dark, colours.style(name, dim=0.62))
-                bands.append(Line(x, ends.ravel(), dark, band=True))
-                y = decimate.smooth(series.mean, weight)
-            else:
-                y = series.mean
-            self._styles[colours.rgb(name)] = colours.style(name)
-            curves.append(Line(series.x[good], y[good], colours.rgb(name)))
-        bottom, top = decimate.value_range(shown)
-        curves = [_without_steep_start(line, top) for line in curves]
-        bands = [_without_steep_start(line, top) for line in bands]
-        if self.log_scale:
-            bottom, top, ticks = decimate.log_axis(bottom, top)
-            lines = [
-                Line(c.x, np.log10(np.maximum(c.y, bottom)), c.colour, c.band)
-                for c in bands + curves
-            ]
-            y_axis = Axis(
-                float(np.log10(bottom)),
-                float(np.log10(top)),
-                np.log10(ticks).tolist(),
-                [_label(t) for t in ticks],
-            )
-        else:
-            bottom, top, ticks = decimate.y_axis(bottom, top, max(2, min(6, height // 2)))
-            lines = bands + curves
-            y_axis = Axis(bottom, top, ticks, [_label(t) for t in ticks])
-        x_ticks = _x_ticks(low, high, width)
-        x_axis = Axis(low, high, x_ticks, [words.short_count(t) for t in x_ticks])
-        # New iterations rarely move a dot; plotext is asked only when one moves.
-        dots = [_dots(line, x_axis, y_axis, pixels, 4 * height) for line in lines]
-        source = (width, height, x_axis, y_axis, self.marker, tuple(self._styles), *dots)
-        if self._picture is not None and source == self._drawn_from:
-            return self._picture
-        self._drawn_from = source
-        return draw(width, height, lines, x_axis, y_axis, marker=self.marker)
+            pairs[key] = bright, dark = colours.rgb(name), colours.rgb(name, dim=_BAND)
+            self._styles[dark] = colours.style(name, dim=_BAND)
+            self._styles[bright] = colours.style(name)
+        view = View(
+            width,
+            height,
+            RANGES[self.range_index][0],
+            self.log_scale,
+            SMOOTHING[self.smoothing_index][0],
+            self.marker,
+        )
+        drawing = self._plotter.draw(self._rows, view, pairs)
+        self._series, self._axis = drawing.series, drawing.axis
+        return drawing.picture
 
     # -- drawing --------------------------------------------------------------------------------
 
@@ -388,45 +339,5 @@ class LossChart(Lines, can_focus=True):
         if self.is_mounted and self._picture is not None:
             self._request(now=True)
 
-    def refresh_column(self, column: int) -> None:
-        """Repaint one column (all rows)."""
-        self.refresh(Region(column, 0, 1, self.content_size.height))
-
 
 _NAMES = {"src": "source", "dst": "destination"}
-
-
-def _dots(line: "Line", x: "Axis", y: "Axis", width: int, height: int) -> bytes:
-    """The line in dots, as a key: equal keys make equal pictures."""
-    import numpy as np
-
-    across = np.rint((line.x - x.low) / (x.high - x.low) * width)
-    up = np.rint((np.clip(line.y, y.low, y.high) - y.low) / (y.high - y.low) * height)
-    dots = np.concatenate((across, up)).astype(np.int16)
-    key: bytes = dots.tobytes()
-    return key
-
-
-def _without_steep_start(line: "Line", top: float) -> "Line":
-    """Leave out what lies above *top* at the beginning; later spikes stay, at the edge."""
-    from dataclasses import replace
-
-    inside = (line.y <= top).nonzero()[0]
-    start = int(inside[0]) if len(inside) else len(line.y)
-    return replace(line, x=line.x[start:], y=line.y[start:]) if start else line
-
-
-def _label(value: float) -> str:
-    return f"{value:.4g}"[: _LABELS - 1].rjust(_LABELS)
-
-
-def _x_ticks(low: float, high: float, width: int) -> list[float]:
-    from recaster_tui.ui.decimate import nice_step
-
-    step = max(nice_step(high - low, max(2, width // 14)), 1.0)
-    first = -(-low // step) * step
-    ticks = []
-    while first <= high + step * 1e-6:
-        ticks.append(first)
-        first += step
-    return ticks

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -17,11 +18,15 @@ from recaster_tui.ui.widgets.panel import Lines, Words
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image as PilImage
 
     from recaster_tui.supervisor import Preview, PreviewImage
     from recaster_tui.ui.halfblock import TileLayout
 
 log = logging.getLogger(__name__)
+
+_SCALE = 10  # pixels of a sharp picture for each cell of width
+_WIDEST = 800
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class PreviewWidget(Lines, can_focus=True):
         self._layout_now: TileLayout | None = None
         self._columns: tuple[str, ...] = ()
         self._failed = ""
+        self.want_picture = False
+        self.picture: PilImage | None = None
 
     # -- what is shown --------------------------------------------------------------------------
 
@@ -231,17 +238,18 @@ class PreviewWidget(Lines, can_focus=True):
                 return
             rows = image.rows
             try:
-                pixels, layout, first = await asyncio.to_thread(
-                    _render, wanted, max(1, len(image.columns) or 1), rows
+                pixels, layout, first, picture = await asyncio.to_thread(
+                    _render, wanted, max(1, len(image.columns) or 1), rows, self.want_picture
                 )
             except (OSError, ValueError) as error:
                 log.warning("cannot show %s: %s", wanted.path, error)
                 self._failed = f"Cannot read {wanted.path.name}: {error}"
-                self._pixels, self._on_screen = None, wanted
+                self._pixels, self._on_screen, self.picture = None, wanted, None
                 self.update_lines()
                 continue
             self._failed = ""
             self._columns = image.columns
+            self.picture = picture
             self._pixels, self._layout_now = pixels, layout
             self._pan = first
             self._on_screen = wanted
@@ -254,6 +262,20 @@ class PreviewWidget(Lines, can_focus=True):
         """Wait until the wanted picture is drawn (for tests)."""
         while self._loading is not None and not self._loading.done():
             await self._loading
+
+    @property
+    def picture_region(self) -> Region | None:
+        """Where the tiles lie inside this widget, for a sharper picture above them."""
+        layout = self._layout_now
+        if layout is None or self._pixels is None:
+            return None
+        rows = layout.height // 2
+        return Region(layout.left, 1 + self._above(self.size.height, rows), layout.width, rows)
+
+    @staticmethod
+    def _above(height: int, rows: int) -> int:
+        """Blank rows above the captions."""
+        return max(0, (height - 1 - rows) // 2)
 
     # -- drawing --------------------------------------------------------------------------------
 
@@ -281,15 +303,14 @@ class PreviewWidget(Lines, can_focus=True):
         before = Strip.blank(layout.left, Style())
         after = Strip.blank(max(0, width - layout.left - layout.width), Style())
         picture = [Strip.join([before, strip, after]) for strip in body]
-        room = height - 1 - len(picture)
-        above = room // 2 if room > 0 else 0
+        above = self._above(height, len(picture))
         blank = Words().strip(width)
         return [*[blank] * above, captions.strip(width), *picture][:height]
 
 
 def _render(
-    wanted: _Shown, columns: int, rows: int
-) -> "tuple[np.ndarray, TileLayout, tuple[int, int]]":
+    wanted: _Shown, columns: int, rows: int, want_picture: bool
+) -> "tuple[np.ndarray, TileLayout, tuple[int, int], PilImage | None]":
     import numpy as np
     from PIL import Image
 
@@ -305,4 +326,9 @@ def _render(
         raise ValueError("no room")
     first = (min(wanted.first[0], rows - layout.rows), wanted.first[1])
     pixels = mosaic(picture, layout, columns, rows, first, wanted.ground)
-    return pixels, layout, first
+    if not want_picture:
+        return pixels, layout, first, None
+    scale = max(1, min(_SCALE, _WIDEST // layout.width))
+    fine = replace(layout, tile=layout.tile * scale, gap=layout.gap * scale)
+    sharp = mosaic(picture, fine, columns, rows, first, wanted.ground)
+    return pixels, layout, first, Image.fromarray(sharp)
