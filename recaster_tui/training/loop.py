@@ -347,7 +347,9 @@ class Trainer:
         saved = self._saver.saved
         return kind(
             f"the last save failed: {failure.message}",
-            hint="nothing of this model is on disk" if saved is None else f"{saved} is saved",
+            hint="nothing of this model is on disk"
+            if saved is None
+            else f"iteration {saved} is saved",
         )
 
     def preview(self) -> bool:
