@@ -13,7 +13,13 @@ from textual.strip import Strip
 from recaster_tui.supervisor import History, Run, RunRecord
 from recaster_tui.ui import clock, words
 from recaster_tui.ui.palette import Palette
-from recaster_tui.ui.run_list import class_title, labels, mean_speed, option_differences, short_device
+from recaster_tui.ui.run_list import (
+    class_title,
+    labels,
+    mean_speed,
+    option_differences,
+    short_device,
+)
 from recaster_tui.ui.widgets.panel import Words
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.text_pane import TextPane

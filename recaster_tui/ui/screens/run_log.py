@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.markup import escape
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
@@ -87,7 +88,7 @@ class LogScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A large frame."""
         with Vertical(classes="dialog -large") as dialog:
-            dialog.border_title = f"Log: {self._heading}"
+            dialog.border_title = escape(f"Log: {self._heading}")
             dialog.border_subtitle = f"{self._path.name} · g top · G end · esc closes"
             yield LogPane()
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.markup import escape
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -132,7 +133,7 @@ class RunsScreen(ModeScreen):
         if live:
             parts.append(f"{live} alive")
         if self.query_text:
-            parts.append(f"filter: {self.query_text}")
+            parts.append(escape(f"filter: {self.query_text}"))
         parts.append(f"by {SORTS[order.column][0]} {'↓' if order.descending else '↑'}")
         panel.border_subtitle = " · ".join(parts)
 

@@ -189,8 +189,6 @@ class TabStrip(Lines):
     def on_click(self, event: events.Click) -> None:
         """A click opens the panel."""
         for start, end, name in self._targets:
-            if start <= event.x < end:
-                from recaster_tui.ui.screens.train import TrainScreen
-
-                if isinstance(self.screen, TrainScreen):
-                    self.screen.open_tab(name)
+            open_tab = getattr(self.screen, "open_tab", None)
+            if open_tab is not None and start <= event.x < end:
+                open_tab(name)

@@ -272,6 +272,11 @@ class TableView(ScrollView, can_focus=True):
         self.refresh(*(Region(0, row - top + 1, width, 1) for row in (old, self.cursor)))
         self.post_message(self.Moved())
 
+    def action_choose(self) -> None:
+        """Take the row under the cursor; subclasses bind a key to it."""
+        if self.key is not None:
+            self.post_message(self.Chosen(self, self.key))
+
     def action_page(self, step: int) -> None:
         """Move by what is in sight."""
         self.action_move(step * max(1, self.size.height - 2))
