@@ -1,22 +1,21 @@
 """The commands and their parameters. Bodies import late; see :mod:`recaster_tui.cli`."""
 
 import difflib
-from collections.abc import Callable
 from importlib.util import find_spec
-from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
 from recaster_tui import __version__
+from recaster_tui.cli.documented import documented
+from recaster_tui.cli.model import model_app
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 
 TRAINING = Group("Training", sort_key=1)
 RUNS = Group("Runs", sort_key=2)
 MORE = Group("More", sort_key=3)
 
-P = ParamSpec("P")
 Images = Literal["auto", "half", "sixel", "kitty", "off"]
 Model = Literal["saehd", "amp", "quick96", "xseg"]
 Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="", show_default=False)]
@@ -32,23 +31,8 @@ app = App(
 app["--help"].group = app["--version"].group = MORE
 
 
-def _documented(function: Callable[P, int]) -> Callable[P, int]:
-    """Join the wrapped lines of a docstring: help is wrapped to the reader's terminal."""
-    joined: list[str] = []
-    listing = False  # below "Parameters", where only the indented lines are text
-    for line in cleandoc(function.__doc__ or "").splitlines():
-        listing = listing or line == "Parameters"
-        text = line.startswith(" ") if listing else bool(line)
-        if text and joined and joined[-1] and (not listing or joined[-1].startswith(" ")):
-            joined[-1] += " " + line.strip()
-        else:
-            joined.append(line)
-    function.__doc__ = "\n".join(joined)
-    return function
-
-
 @app.default
-@_documented
+@documented
 def open_app(
     workspace: Path | None = None,
     /,
@@ -63,8 +47,8 @@ def open_app(
     Parameters
     ----------
     workspace
-        Project folder (data_src/aligned, data_dst/aligned, model). Without it, one is chosen on
-        the Project screen.
+        Project folder (data_src/aligned, data_dst/aligned, model). Without it, the Project screen
+        shows the current folder or the workspace opened last.
     theme
         Colour theme for this time.
     images
@@ -87,7 +71,7 @@ def open_app(
 
 
 @app.command(group=TRAINING)
-@_documented
+@documented
 def demo(
     folder: Path = Path("recaster-demo"),
     /,
@@ -152,7 +136,7 @@ def demo(
 
 
 @app.command(group=TRAINING)
-@_documented
+@documented
 def train(
     workspace: Path,
     /,
@@ -208,7 +192,7 @@ def train(
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def runs(
     *,
     workspace: Path | None = None,
@@ -235,7 +219,7 @@ def runs(
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def attach(run: str = "last", /, *, json: Json = False) -> int:
     """Watch a run until it ends; ctrl-c leaves it running.
 
@@ -252,7 +236,7 @@ def attach(run: str = "last", /, *, json: Json = False) -> int:
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def stop(run: str, /, *, save: bool = True, wait: bool = True) -> int:
     """Stop a run.
 
@@ -271,7 +255,7 @@ def stop(run: str, /, *, save: bool = True, wait: bool = True) -> int:
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def pause(run: str, /) -> int:
     """Pause a run at its next iteration.
 
@@ -286,7 +270,7 @@ def pause(run: str, /) -> int:
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def resume(
     run: str,
     /,
@@ -316,7 +300,7 @@ def resume(
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def save(run: str, /) -> int:
     """Save the model of a run now.
 
@@ -331,7 +315,7 @@ def save(run: str, /) -> int:
 
 
 @app.command(group=RUNS)
-@_documented
+@documented
 def backup(run: str, /, *, note: str = "") -> int:
     """Keep a copy of the model of a run as it is now.
 
@@ -348,7 +332,7 @@ def backup(run: str, /, *, note: str = "") -> int:
 
 
 @app.command(group=MORE)
-@_documented
+@documented
 def options(model: Model, /, *, markdown: Annotated[bool, Flag] = False, json: Json = False) -> int:
     """Every option of a model with its default, range and help.
 
@@ -367,7 +351,7 @@ def options(model: Model, /, *, markdown: Annotated[bool, Flag] = False, json: J
 
 
 @app.command(group=MORE)
-@_documented
+@documented
 def doctor(*, json: Json = False) -> int:
     """What this machine has, what is missing, how to mend it.
 
@@ -382,7 +366,7 @@ def doctor(*, json: Json = False) -> int:
 
 
 @app.command(group=MORE, show=find_spec("recaster_tui.bench") is not None)
-@_documented
+@documented
 def bench(what: str, /, *, json: Json = False) -> int:
     """Measure this program against its budgets.
 
@@ -400,5 +384,8 @@ def bench(what: str, /, *, json: Json = False) -> int:
     result: int = import_module("recaster_tui.bench").main(what, as_json=json)
     return result
 
+
+model_app.group = MORE
+app.command(model_app)
 
 COMMANDS = tuple(name for name in app if not name.startswith("-"))

@@ -27,13 +27,26 @@ def open_screen(
 ) -> int:
     """Check what can be checked before the screen is taken, then open the app.
 
+    Without *folder* the Project screen shows the current one or, if that is no workspace, the
+    one opened last.
+
     Raises:
         BadInputError: no such workspace.
         EnvironmentProblem: there is no terminal to draw on.
     """
     workspace = open_workspace(folder) if folder is not None else None
     require_screen()
+    from recaster_tui.ui.recent import usual_workspace
     from recaster_tui.ui.run import run_app
 
-    root = workspace.root if workspace is not None else None
-    return run_app(root, images=images, probe=probe, mouse=mouse, theme=theme, autostart=autostart)
+    if workspace is None:
+        workspace = usual_workspace(Path.cwd())
+    return run_app(
+        workspace.root if workspace is not None else None,
+        images=images,
+        probe=probe,
+        mouse=mouse,
+        theme=theme,
+        autostart=autostart,
+        mode="project" if folder is None else None,
+    )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from recaster_tui.errors import BadInputError, RecasterError
@@ -18,6 +19,7 @@ from recaster_tui.options import ModelClass
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.ui.modes import ALL_MODES
+from recaster_tui.ui.recent import remember_workspace
 from recaster_tui.ui.settings import load_settings, save_setting
 from recaster_tui.ui.terminal import TerminalInfo
 from recaster_tui.ui.theme import default_theme_name, load_themes, theme_variable_defaults
@@ -71,15 +73,18 @@ class RecasterApp(App[int]):
         theme: str | None = None,
         autostart: RunRequest | None = None,
         watch: bool = True,
+        mode: str | None = None,
     ) -> None:
         super().__init__()
         self.workspace = workspace
         self.terminal = terminal
-        self.DEFAULT_MODE = "train" if workspace is not None else "project"  # type: ignore[misc]
+        usual_mode = "train" if workspace is not None else "project"
+        self.DEFAULT_MODE = mode or usual_mode  # type: ignore[misc]
         self.supervisor = supervisor or Supervisor()
         self.current_run: Run | None = None
         self.modes_shown = ALL_MODES
         self._autostart = autostart
+        self._left_run = False
         self._watch = watch
         themes = load_themes()
         self._problems = list(themes.problems)
@@ -113,7 +118,9 @@ class RecasterApp(App[int]):
     async def _begin(self) -> None:
         """Take in the workspace's runs; show the living one, else the last."""
         try:
+            await self.supervisor.load_history()
             if self.workspace is not None:
+                await asyncio.to_thread(remember_workspace, self.workspace.root)
                 await self.supervisor.adopt(self.workspace)
             if self._watch:
                 self.supervisor.start_background(self.workspace)
@@ -173,12 +180,34 @@ class RecasterApp(App[int]):
             BadInputError: *root* is no workspace.
         """
         self.workspace = open_workspace(root)
-        self.current_run = None
+        self.show_run(None)
+        self._left_run = False
         self.run_worker(self._begin(), group="begin", exclusive=True, exit_on_error=False)
 
     def show_run(self, run: Run | None) -> None:
-        """Make *run* the one the Train screen shows."""
-        self.current_run = run
+        """Make *run* the one the Train screen shows; None stays until another is chosen."""
+        self.current_run, self._left_run = run, run is None
+
+    def follow_new_run(self) -> None:
+        """A run of this workspace that somebody else started replaces one that is over."""
+        shown = self.current_run
+        if self._left_run or (shown is not None and not shown.state.over):
+            return
+        live = self._live_here()
+        if live and (shown is None or live[0].spec.created > shown.spec.created):
+            self.current_run = live[0]
+
+    def notify(  # noqa: D102 - as App.notify
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        # Messages quote paths, values and other programs: brackets in them are no markup.
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     async def open_run(self, run_id: str) -> None:
         """Attach to a run and go to the Train screen.

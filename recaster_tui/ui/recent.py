@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from recaster_tui import paths
+from recaster_tui.errors import RecasterError
 from recaster_tui.files import read_toml, write_toml
+from recaster_tui.workspace import Workspace, open_workspace
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,22 @@ def remember_workspace(root: Path) -> None:
         write_toml(_file(), table, durable=False)
     except OSError as error:
         log.warning("cannot remember the workspace: %s", error)
+
+
+def usual_workspace(folder: Path) -> Workspace | None:
+    """Where to begin when no workspace is named: *folder* if it is one, else the last opened.
+
+    ``src`` or ``model`` alone make no workspace here: many folders have those.
+    """
+    named = (folder / "data_src", folder / "data_dst", folder / "recaster.toml")
+    own = all((folder / side).is_dir() for side in ("src", "dst"))
+    candidates = [folder] if own or any(path.exists() for path in named) else []
+    for root in [*candidates, *(item.path for item in recent_workspaces())]:
+        try:
+            return open_workspace(root)
+        except (RecasterError, OSError) as error:
+            log.info("not opened: %s", error)
+    return None
 
 
 def _parse(entry: Any) -> Recent | None:

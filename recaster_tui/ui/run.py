@@ -29,6 +29,7 @@ def run_app(
     mouse: bool = True,
     theme: str | None = None,
     autostart: "RunRequest | None" = None,
+    mode: str | None = None,
 ) -> int:
     """Open the app and return its exit code when the user leaves it.
 
@@ -39,6 +40,7 @@ def run_app(
         mouse: follow the mouse.
         theme: name of a theme for this time.
         autostart: begin this run unless one is alive in the workspace.
+        mode: the screen to begin with; by default Train, or Project without a workspace.
 
     Raises:
         EnvironmentProblem: there is no terminal to draw on.
@@ -53,7 +55,7 @@ def run_app(
 
     from recaster_tui.ui.app import RecasterApp
 
-    app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info)
+    app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info, mode=mode)
     result = app.run(mouse=mouse)
     return result if result is not None else (app.return_code or 0)
 
