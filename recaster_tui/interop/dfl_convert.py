@@ -52,12 +52,17 @@ class PlainModel:
 # --- DFL's to ours -------------------------------------------------------------------------
 
 
-def from_dfl_model(model: DflModel, remarks: Remarks) -> PlainModel:
+def from_dfl_model(model: DflModel, remarks: Remarks, *, optimizers: bool = True) -> PlainModel:
     """Turn a DFL model into ours, and say everything that does not fit.
 
     DFL begins anew, without a word, where a file is missing or has other shapes (quirk 12). Here
     the main networks must be whole; discriminators and moments that do not fit are left out with
     a warning and start afresh.
+
+    Args:
+        model: as read.
+        remarks: findings are added here.
+        optimizers: convert their moments; False where only weights were read.
 
     Raises:
         DamagedError: the model is not whole; every reason is among *remarks* as an error.
@@ -76,9 +81,8 @@ def from_dfl_model(model: DflModel, remarks: Remarks) -> PlainModel:
     optimizer: dict[str, Array] = {}
     usable: set[str] = set()
     table = parts(model.model_class, liae=model.liae)
-    entry_stem = model.stem
     for part in table:
-        where = f"{entry_stem}_{part.suffix}"
+        where = f"{model.stem}_{part.suffix}"
         if part.is_optimizer:
             continue
         arrays = model.networks.get(part.object)
@@ -91,8 +95,8 @@ def from_dfl_model(model: DflModel, remarks: Remarks) -> PlainModel:
             weights |= {f"{part.object}/{key}": array for key, array in found.items()}
             usable.add(part.object)
     for part in table:
-        if part.is_optimizer and set(part.holds) <= usable:
-            where = f"{entry_stem}_{part.suffix}"
+        if optimizers and part.is_optimizer and set(part.holds) <= usable:
+            where = f"{model.stem}_{part.suffix}"
             moments = model.optimizers.get(part.object)
             if moments is None:
                 remarks.warn(where, "the file is missing: the optimizer starts afresh")

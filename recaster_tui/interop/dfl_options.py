@@ -114,8 +114,8 @@ def read_options(model: DflModel, remarks: Remarks) -> TrainingOptions:
     if assumed:
         remarks.warn(where, f"not stored, DFL's defaults assumed: {some(assumed)}")
     known, unknown = from_dfl(kind, lent | stored)
-    if unknown:
-        remarks.note(where, f"options without a meaning here, kept for export: {some([*unknown])}")
+    if strange := [key for key in unknown if key not in ORDER[kind]]:
+        remarks.note(where, f"options without a meaning here, kept for export: {some(strange)}")
     wanted = {k: v for k, v in _ORIGINAL.items() if k in spec_map(kind)} | known
     return lenient(kind, wanted, where, remarks)
 

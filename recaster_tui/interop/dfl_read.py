@@ -11,6 +11,7 @@ from recaster_tui.faces.unpickle import MODEL_RULES, RefusedPickleError, restric
 from recaster_tui.interop.dfl_folder import DflEntry, parts
 from recaster_tui.interop.dfl_layout import Array
 from recaster_tui.interop.dfl_model import DflModel, is_liae
+from recaster_tui.interop.remarks import printable
 from recaster_tui.options import ModelClass
 
 _KNOWN = ("iter", "options", "loss_history", "sample_for_preview")
@@ -66,8 +67,12 @@ def read_state(entry: DflEntry) -> DflModel:
     )
 
 
-def read_model(entry: DflEntry) -> DflModel:
+def read_model(entry: DflEntry, *, optimizers: bool = True) -> DflModel:
     """Read a whole model. Files that are not there are left out: see ``dfl_convert``.
+
+    Args:
+        entry: its files.
+        optimizers: read their moments too, which take up to twice the room of the weights.
 
     Raises:
         DamagedError: a file is damaged, hostile, or does not hold what it should.
@@ -75,7 +80,7 @@ def read_model(entry: DflEntry) -> DflModel:
     model = read_state(entry)
     for part in parts(entry.model_class, liae=is_liae(model.options, model.default_options)):
         path = entry.path(part.suffix)
-        if not path.is_file():
+        if not path.is_file() or (part.is_optimizer and not optimizers):
             continue
         if part.is_optimizer:
             model.optimizers[part.object] = _arrays(path, scalars=True)
@@ -90,7 +95,7 @@ def _arrays(path: Path, *, scalars: bool = False) -> dict[str, Any]:
         raise DamagedError("it does not hold named arrays", where=path)
     for key, value in found.items():
         if not isinstance(value, np.ndarray) and not (scalars and _is_number(value)):
-            raise DamagedError(f"{key[:80]} in it is not an array", where=path)
+            raise DamagedError(f"{printable(key)} in it is not an array", where=path)
     return found
 
 
@@ -100,9 +105,13 @@ def _options(value: Any, path: Path) -> dict[str, Any]:
     for key, item in value.items():
         if not (item is None or isinstance(item, str) or _is_number(item)):
             raise DamagedError(
-                f"option {key[:80]} in it is a {type(item).__name__}, not a number or a word",
+                f"option {printable(key)} in it is a {type(item).__name__}, not a number or a word",
                 where=path,
             )
+        try:
+            f"{key}{item}".encode()
+        except UnicodeEncodeError as error:
+            raise DamagedError("an option in it is no valid text", where=path) from error
     return value
 
 

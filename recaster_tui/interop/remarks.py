@@ -1,5 +1,6 @@
 """What reading or converting a model found that its owner should know."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,7 +49,12 @@ class Remarks(list[Remark]):
         return [remark for remark in self if remark.level is Level.ERROR]
 
 
-def some(names: list[str], limit: int = 4) -> str:
-    """``a, b, c and 7 more``."""
-    shown = ", ".join(names[:limit])
+def some(names: Sequence[str], limit: int = 4) -> str:
+    """``a, b, c and 7 more``, safe to print: the names may come from a stranger's file."""
+    shown = ", ".join(printable(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def printable(text: object) -> str:
+    """Text of a file on one line, cut to 120 characters, nothing a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text)[:120])

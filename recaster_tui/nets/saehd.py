@@ -205,6 +205,8 @@ class Decoder(nn.Module):
         for i, (a, b) in enumerate(pairwise([channels_in, *mask])):
             self.add_module(f"upscalem{i}", Upscale(a, b, c))
         self.doubled = archi.d
+        # Off for export: the graph then has the convolutions as they are stored.
+        self.merged_output = True
 
         def image_out() -> None:
             self.out_conv = Conv2d(2 * d, 3, 1)
@@ -229,9 +231,11 @@ class Decoder(nn.Module):
         if not self.doubled:
             plain: Tensor = self.out_conv(x)
             return plain
+        convs = [self.out_conv, *(getattr(self, f"out_conv{i}") for i in (1, 2, 3))]
+        if not self.merged_output:
+            return depth_to_space(torch.cat([conv(x) for conv in convs], 1), 2)
         # Four convolutions with three outputs each are one with twelve (the 1x1 kernel padded to
         # 3x3): a quarter of the memory traffic, same numbers.
-        convs = [self.out_conv, *(getattr(self, f"out_conv{i}") for i in (1, 2, 3))]
         weight = torch.cat([F.pad(convs[0].weight, (1, 1, 1, 1)), *(k.weight for k in convs[1:])])
         bias = torch.cat([k.bias for k in convs])
         return depth_to_space(F.conv2d(x, weight, bias, padding=1), 2)
