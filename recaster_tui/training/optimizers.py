@@ -75,8 +75,8 @@ class DflOptimizer:
     def _fresh(self, parameter: Tensor) -> Tensor:
         if self.offload and parameter.device.type != "cpu":
             pin = parameter.device.type == "cuda"
-            return torch.zeros(parameter.shape, dtype=torch.float32, pin_memory=pin)
-        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+            return torch.zeros_like(parameter, device="cpu", pin_memory=pin)
+        return torch.zeros_like(parameter)
 
     # -- checkpoint -------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class DflOptimizer:
         scale = self.clip_norm / norm if 0 < self.clip_norm <= norm else 1.0
         names = list(gradients)
         weights = [self._parameters[name].detach() for name in names]
-        grads = [g if g.is_contiguous() else g.contiguous() for g in (gradients[n] for n in names)]
+        grads = [_like(gradients[n], w) for n, w in zip(names, weights, strict=True)]
         masks = self._masks(names, weights) if self.dropout else None
         moments = [[self._moments[slot][name] for name in names] for slot in self.slots]
         if weights[0].device.type == "cpu":
@@ -134,17 +134,17 @@ class DflOptimizer:
             self._step_foreach(weights, grads, moments, masks, rate, scale)
 
     def _masks(self, names: Sequence[str], weights: Sequence[Tensor]) -> list[Tensor]:
+        """A byte per element, laid out as the weights: updated where below KEEP_THRESHOLD."""
         if self.mask_source is not None:
-            return [
-                self.mask_source(name, w).to(w.dtype)
-                for name, w in zip(names, weights, strict=True)
-            ]
+            given = [self.mask_source(name, w) for name, w in zip(names, weights, strict=True)]
+            rests = [(g == 0).to(torch.uint8) * 255 for g in given]
+            return [_like(g, w) for g, w in zip(rests, weights, strict=True)]
         # One draw of 64-bit numbers is eight bytes of randomness each: 77 of 256 values keep.
         device, sizes = weights[0].device, [w.numel() for w in weights]
         words = torch.empty((sum(sizes) + 7) // 8, dtype=torch.int64, device=device)
         words.random_(-(2**63), None, generator=self._generator)
-        keep = words.view(torch.uint8)[: sum(sizes)] < KEEP_THRESHOLD
-        return [m.view(w.shape) for m, w in zip(torch.split(keep, sizes), weights, strict=True)]
+        parts = torch.split(words.view(torch.uint8)[: sum(sizes)], sizes)
+        return [m.as_strided(w.shape, w.stride()) for m, w in zip(parts, weights, strict=True)]
 
     def _step_slices(
         self,
@@ -155,17 +155,19 @@ class DflOptimizer:
         rate: float,
         scale: float,
     ) -> None:
-        scratch = torch.empty(_SLICE)
+        scratch, kept = torch.empty(_SLICE), torch.empty(_SLICE)
         for i, weight in enumerate(weights):
-            flat = [weight.view(-1), grads[i].view(-1), *(slot[i].view(-1) for slot in moments)]
-            mask = None if masks is None else masks[i].reshape(-1)
+            flat = [_flat(weight), _flat(grads[i]), *(_flat(slot[i]) for slot in moments)]
+            mask = None if masks is None else _flat(masks[i])
             for start in range(0, flat[0].numel(), _SLICE):
                 w, g, *state = (t[start : start + _SLICE] for t in flat)
                 if scale != 1.0:
                     g.mul_(scale)
                 update = self._update_slice(g, state, scratch[: w.numel()])
                 if mask is not None:
-                    update.mul_(mask[start : start + _SLICE])
+                    # Comparing bytes, or multiplying by bools, is several times slower.
+                    keep = kept[: w.numel()].copy_(mask[start : start + _SLICE])
+                    update.mul_(keep.lt_(KEEP_THRESHOLD))
                 w.add_(update, alpha=-rate)
 
     def _step_offloaded(
@@ -198,7 +200,7 @@ class DflOptimizer:
             torch._foreach_mul_(g, scale)
         update = self._update_foreach(g, [list(slot) for slot in moments])
         if masks is not None:
-            torch._foreach_mul_(update, [m.to(torch.float32) for m in masks])
+            torch._foreach_mul_(update, [(m < KEEP_THRESHOLD).to(torch.float32) for m in masks])
         torch._foreach_add_(w, update, alpha=-rate)
 
     def _update_slice(self, g: Tensor, state: Sequence[Tensor], scratch: Tensor) -> Tensor:
@@ -208,6 +210,18 @@ class DflOptimizer:
     def _update_foreach(self, g: list[Tensor], state: Sequence[list[Tensor]]) -> list[Tensor]:
         """The same for whole tensors."""
         raise NotImplementedError
+
+
+def _like(tensor: Tensor, weight: Tensor) -> Tensor:
+    """*tensor* in the memory layout of *weight*."""
+    if tensor.stride() == weight.stride():
+        return tensor
+    return torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """All elements in the order they lie in memory (contiguous or channels_last)."""
+    return tensor.as_strided((tensor.numel(),), (1,))
 
 
 class RMSprop(DflOptimizer):
