@@ -18,6 +18,12 @@ from recaster_tui.training.start import start
 NICENESS = 5
 """Training takes days and the machine has a user."""
 
+SPINS_BEFORE_SLEEP = "1000"
+"""OpenMP's threads wait for each other thousands of times an iteration, and by default they do
+so busily. Where anything else wants a core, the one that was put aside is waited for by the
+others at full speed: measured on 2 cores with two other busy processes, an iteration took 2 to
+15 s instead of 0.6 s; alone it costs 0.33 s instead of 0.28 s."""
+
 USAGE = "usage: python -m recaster_tui.training RUN_FOLDER\n"
 
 
@@ -28,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(USAGE)
         return ExitCode.OK if arguments in (["-h"], ["--help"]) else ExitCode.BAD_INPUT
     configure_log()
+    # Read when torch loads its OpenMP library, which is after this.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS_BEFORE_SLEEP)
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     return start(Path(arguments[0]))
