@@ -16,7 +16,6 @@ from textual.screen import Screen
 
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.options import ModelClass
-from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.ui.modes import ALL_MODES
 from recaster_tui.ui.recent import remember_workspace
@@ -75,11 +74,12 @@ class RecasterApp(App[int]):
         watch: bool = True,
         mode: str | None = None,
     ) -> None:
+        # Textual reads it while it is being set up.
+        usual_mode = "train" if workspace is not None else "project"
+        self.DEFAULT_MODE = mode or usual_mode  # type: ignore[misc]
         super().__init__()
         self.workspace = workspace
         self.terminal = terminal
-        usual_mode = "train" if workspace is not None else "project"
-        self.DEFAULT_MODE = mode or usual_mode  # type: ignore[misc]
         self.supervisor = supervisor or Supervisor()
         self.current_run: Run | None = None
         self.modes_shown = ALL_MODES
@@ -263,33 +263,9 @@ class RecasterApp(App[int]):
         if not live:
             self.exit(0)
             return
-        from recaster_tui.ui.screens.quit import LEAVE, STOP, QuitScreen
+        from recaster_tui.ui.screens.quit import ask_and_quit
 
-        if isinstance(self.screen, QuitScreen):
-            return
-
-        def answered(answer: str | None) -> None:
-            if answer == LEAVE:
-                self.exit(0)
-            elif answer == STOP:
-                self.run_worker(self._stop_and_exit(), exit_on_error=False)
-
-        self.push_screen(QuitScreen(live), answered)
-
-    async def _stop_and_exit(self) -> None:
-        runs = self.supervisor.live_runs()
-        self.notify("saving, then the window closes", title="Stopping", timeout=30)
-        answers = await asyncio.gather(
-            *(run.command(CommandName.STOP, save=True) for run in runs), return_exceptions=True
-        )
-        for run, answer in zip(runs, answers, strict=True):
-            if isinstance(answer, BaseException):
-                self.notify(str(answer), title=run.spec.model_name, severity="error", timeout=12)
-                return
-        async with asyncio.timeout(120):
-            while self.supervisor.live_runs():
-                await self.supervisor.changed.wait()
-        self.exit(0)
+        ask_and_quit(self, live)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action that has a key here, and a few that need none."""

@@ -89,6 +89,9 @@ class LossPlotter:
 
 def _band(found: decimate.Buckets, edges: np.ndarray, colour: Rgb) -> Line:
     """One bar for each column of dots, so that the band has no holes."""
+    if found.width == 1:  # each bucket is one iteration: behind the average lies the plain curve
+        known = np.isfinite(found.mean)
+        return Line(found.x[known], found.mean[known], colour, band=True)
     half = found.width / 2
     edges = edges[(edges >= found.x[0] - half) & (edges <= found.x[-1] + half)]
     at = np.clip(np.searchsorted(found.x, edges - half), 0, len(found.x) - 1)

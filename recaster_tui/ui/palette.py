@@ -56,6 +56,8 @@ class Palette:
         color = self.text if name == "text" else self.color(name)
         if dim and self._blends(color):
             color = color.blend(self.ground, dim)
+        elif dim:  # drawn with the terminal's own dim; here only told apart
+            color = color.darken(0.2)
         return color.rgb
 
     def tint(self, name: str, amount: float) -> Style:
@@ -63,7 +65,7 @@ class Palette:
         color = self.text if name == "text" else self.color(name)
         if self._blends(color):
             return Style(bgcolor=self.ground.blend(color, amount).rich_color)
-        return Style(bgcolor="bright_black")
+        return Style(bgcolor="bright_black") if amount >= 0.1 else Style()
 
     def _blends(self, color: Color) -> bool:
         # The terminal's own sixteen colours cannot be mixed: nobody knows what they are.

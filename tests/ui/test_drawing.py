@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.ui import halfblock as h
 from recaster_tui.ui import words
+from recaster_tui.ui.loss_picture import LossPlotter, View
 from recaster_tui.ui.plot import Axis, Line, draw
 
 BLUE, YELLOW, GREY = (80, 140, 255), (240, 200, 60), (60, 60, 60)
@@ -106,3 +108,18 @@ def test_words() -> None:
     assert words.speed(float("nan")) == "– it/s"
     assert words.size(3.2 * 2**30) == "3.2G"
     assert words.loss(float("nan")) == "–"
+
+
+def test_chart_draws_around_gaps_and_is_kept_while_no_dot_moves() -> None:
+    losses = [[1.0 + 0.1 * (i % 3), 0.5] for i in range(4000)]
+    losses[1000:1500] = [[float("nan"), float("nan")]] * 500
+    rows = loss_rows(1, losses, 50.0)
+    plotter, view = LossPlotter(), View(70, 14)
+    colours = {"src": (BLUE, GREY), "dst": (YELLOW, (50, 50, 0))}
+    first = plotter.draw(rows, view, colours)
+    more = plotter.draw(np.concatenate([rows, loss_rows(4001, [[1.1, 0.5]], 50.0)]), view, colours)
+    assert more.picture is first.picture
+    log = plotter.draw(rows, View(70, 14, log=True), colours)
+    assert log.picture is not first.picture
+    assert np.isnan(first.series["src"].mean).any()
+    assert {c for row in first.picture.rows for _, c in row} >= {BLUE, YELLOW, GREY}

@@ -1,4 +1,4 @@
-"""The whole program on a real pseudo-terminal: it starts, obeys keys, and gives the terminal back."""
+"""The program on a real pseudo-terminal: it starts, obeys, and gives the terminal back."""
 
 import fcntl
 import os

@@ -323,3 +323,29 @@ async def test_theme_choice_is_kept(stage: Stage, home: Path) -> None:
     settings = tomllib.loads((home / "config" / "settings.toml").read_text())
     assert settings["theme"] == "day"
     assert NOW  # the clock was frozen throughout
+
+
+async def test_messages_with_brackets_are_no_markup(live: tuple[Stage, Pilot[int]]) -> None:
+    stage, pilot = live
+    stage.train.notify("cannot read [/nope] [Errno 2]", title="[a-z]")
+    await pilot.pause()
+    await pilot.pause()
+    assert stage.app.is_running
+
+
+async def test_a_run_started_elsewhere_replaces_one_that_is_over(
+    stage: Stage, trainer: ScriptedTrainer, workspace: Workspace
+) -> None:
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        trainer.done("stopped")
+        await stage.settle(pilot)
+        other = ScriptedTrainer(workspace, run_id="20261122T160000-quick96-0001", name="other",
+                                model=ModelClass.QUICK96, created=NOW - 10)  # fmt: skip
+        other.hello()
+        other.train(300)
+        stage.launcher.trainers[other.folder.root] = other
+        await stage.supervisor.adopt(workspace)
+        await stage.settle(pilot)
+        assert "other" in text_of(stage.train.query_one(StatusLine))
+        assert stage.train.form_model.model is ModelClass.QUICK96

@@ -1,5 +1,6 @@
 """Leaving while something trains."""
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -8,12 +9,49 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from recaster_tui.protocol import CommandName
 from recaster_tui.ui import words
 
 if TYPE_CHECKING:
     from recaster_tui.supervisor import Run
+    from recaster_tui.ui.app import RecasterApp
 
 LEAVE, STOP, CANCEL = "leave", "stop", "cancel"
+_LONGEST_STOP = 120.0  # seconds a trainer may take to save and end
+
+
+def ask_and_quit(app: "RecasterApp", live: "list[Run]") -> None:
+    """Ask what becomes of the living runs, do it, and end the app."""
+    if isinstance(app.screen, QuitScreen):
+        return
+
+    def answered(answer: str | None) -> None:
+        if answer == LEAVE:
+            app.exit(0)
+        elif answer == STOP:
+            app.run_worker(_stop_and_exit(app), exit_on_error=False)
+
+    app.push_screen(QuitScreen(live), answered)
+
+
+async def _stop_and_exit(app: "RecasterApp") -> None:
+    runs = app.supervisor.live_runs()
+    app.notify("saving, then the window closes", title="Stopping", timeout=30)
+    answers = await asyncio.gather(
+        *(run.command(CommandName.STOP, save=True) for run in runs), return_exceptions=True
+    )
+    for run, answer in zip(runs, answers, strict=True):
+        if isinstance(answer, BaseException):
+            app.notify(str(answer), title=run.spec.model_name, severity="error", timeout=12)
+            return
+    try:
+        async with asyncio.timeout(_LONGEST_STOP):
+            while any(run.state.live for run in runs):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        app.notify("a trainer has not ended yet; it was asked to", severity="error", timeout=12)
+        return
+    app.exit(0)
 
 
 class QuitScreen(ModalScreen[str]):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.markup import escape
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.timer import Timer
@@ -55,6 +56,7 @@ class TrainScreen(RunCommands):
         self._tab = "form"
         self._preview_key: tuple[int, int] = (0, 0)
         self._send: dict[str, Any] = {}
+        self._has_losses = False
         self._pixels: Widget | None = None
         self._sharpen: Timer | None = None
 
@@ -171,6 +173,7 @@ class TrainScreen(RunCommands):
 
     def tick(self) -> None:
         """Read the run; only what changed is drawn."""
+        self.recaster.follow_new_run()
         run = self.recaster.current_run
         if run is not self._shown:
             self._switch(run)
@@ -178,6 +181,9 @@ class TrainScreen(RunCommands):
         if run is None:
             return
         if run.version != self._version:
+            if self._version < 0 or not self._has_losses:
+                self._has_losses = len(run.losses) > 0
+                self.refresh_bindings()
             self._version = run.version
             self.chart.set_data(run.losses, run.markers, _loss_names(run))
             key = (len(run.previews), run.previews[-1].iteration if run.previews else 0)
@@ -195,6 +201,7 @@ class TrainScreen(RunCommands):
     def _switch(self, run: Run | None) -> None:
         first = self._shown is None
         self._shown, self._version, self._state = run, -1, None
+        self._has_losses = False
         self._preview_key = (0, 0)
         self.preview.clear()
         self.chart.set_data(None)
@@ -256,7 +263,7 @@ class TrainScreen(RunCommands):
         chart, preview = self.query_one("#chart-panel"), self.query_one("#preview-panel")
         chart.border_subtitle = self.chart.settings
         caption = self.preview.caption
-        preview.border_title = f"Preview  {caption}" if caption else "Preview"
+        preview.border_title = f"Preview  {escape(caption)}" if caption else "Preview"
         preview.border_subtitle = self.preview.age()
         form = self.query_one("#form-panel")
         wrong = len(self.form_model.errors())

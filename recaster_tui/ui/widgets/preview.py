@@ -112,8 +112,9 @@ class PreviewWidget(Lines, can_focus=True):
         preview = self.current
         if preview is None or not preview.views:
             return None
+        # Before one is chosen: the swap, the view that matters most (spec/product.md 9).
         for view in preview.views:
-            if view.view == self._view:
+            if view.view == (self._view or "swap"):
                 return view
         return preview.views[0]
 

@@ -110,6 +110,10 @@ class StatusLine(Lines):
         trend = run.trend
         values = [("src", trend.src, trend.src_slope), ("dst", trend.dst, trend.dst_slope)]
         shown = [v for v in values if v[1] == v[1]]
+        if not shown and run.loss is not None:  # too few iterations for a trend
+            nan = float("nan")
+            pairs = zip(("src", "dst"), run.loss, strict=True)
+            shown = [(key, loss, nan) for key, loss in pairs if loss == loss]
         single = len(shown) == 1
         for key, value, slope in shown:
             left.add("loss " if single else f"{key} ", colours.muted())
