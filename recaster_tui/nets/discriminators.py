@@ -1,7 +1,6 @@
 """Discriminators: "true face" on codes, U-Net on pictures (dfl-models.md 3.8)."""
 
-from functools import lru_cache
-from itertools import pairwise, product
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -29,42 +28,12 @@ class CodeDiscriminator(nn.Module):
         return logits.float()
 
 
-@lru_cache(maxsize=1)
-def _plans() -> dict[int, tuple[int, ...]]:
-    """Receptive field -> the strides that reach it with fewest layers, then largest strides."""
-    best: dict[int, tuple[int, ...]] = {}
-    for layers in range(1, 10):
-        for rest in product((1, 2), repeat=layers - 1):
-            strides = (2, *rest)
-            field, step = 3, 1
-            for stride in strides[:-1]:
-                step *= stride
-                field += 2 * step
-            known = best.get(field)
-            if known is None or (len(known) == layers and sum(known) < sum(strides)):
-                best[field] = strides
-    return best
-
-
-def patch_plan(patch_size: int) -> tuple[int, ...]:
-    """Strides of the discriminator's convolutions for a patch of 3..640 pixels.
-
-    The reachable receptive field closest to the patch wins, the smaller one on a tie.
-    """
-    plans = _plans()
-    return plans[min(plans, key=lambda field: (abs(field - patch_size), field))]
-
-
-def patch_multiple(patch_size: int) -> int:
-    """The resolution must be a multiple of this, or the skips do not fit together (quirk 6)."""
-    multiple = 1
-    for stride in patch_plan(patch_size):
-        multiple *= stride
-    return multiple
-
-
 class UNetPatchDiscriminator(nn.Module):
-    """Picture (B, 3, R, R) -> logits of the deepest map and of every pixel (B, 1, R, R)."""
+    """Picture (B, 3, R, R) -> logits of the deepest map and of every pixel (B, 1, R, R).
+
+    The strides follow from the patch size (:func:`recaster_tui.options.gan_strides`); their product
+    must divide R, or the skips do not fit together (quirk 6).
+    """
 
     def __init__(self, strides: tuple[int, ...], base: int, channels: int = 3) -> None:
         super().__init__()

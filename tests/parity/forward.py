@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from recaster_tui.nets import discriminators, layers, saehd, xseg
+from recaster_tui.options import gan_strides
 from tests.parity.goldens import (
     FORWARD,
     GRADIENT,
@@ -116,7 +117,7 @@ def _xseg(case: Case) -> list[Deviation]:
 
 def _unet(case: Case) -> list[Deviation]:
     info, want = meta(case.path), np.load(case.path / "io.npz")
-    strides = discriminators.patch_plan(info["patch_size"])
+    strides = gan_strides(info["patch_size"])
     assert [[3, s] for s in strides] == info["layers"], (strides, info["layers"])
     net = layers.build(
         lambda: discriminators.UNetPatchDiscriminator(strides, info["gan_dims"]), torch.Generator()
@@ -148,6 +149,6 @@ def _plans(case: Case) -> list[Deviation]:
     wrong = [
         patch
         for patch, layer_list in plans.items()
-        if [[3, s] for s in discriminators.patch_plan(int(patch))] != layer_list
+        if [[3, s] for s in gan_strides(int(patch))] != layer_list
     ]
     return [Deviation(f"{len(plans)} patch sizes, wrong", float(len(wrong)), 0.0)]
