@@ -145,16 +145,21 @@ class History:
             self.path(run_id).unlink()
 
     def forgotten(self) -> dict[str, float]:
-        """Runs that were forgotten while their folder stayed: id and when (unix seconds)."""
+        """Runs that were forgotten while their folder stayed: id and how new its files were."""
         try:
             table = read_toml(self._forgotten)
         except (OSError, ValueError):
             return {}
         return {k: float(v) for k, v in table.items() if isinstance(v, int | float)}
 
-    def forget(self, run_id: str) -> None:
-        """Remove a record, and do not take its run in again unless its folder has news."""
-        write_toml(self._forgotten, {**self.forgotten(), run_id: time.time()})
+    def forget(self, run_id: str, seen: float) -> None:
+        """Remove a record, and do not take its run in again unless its folder has news.
+
+        Args:
+            run_id: the run.
+            seen: newest change of its files (unix seconds, by their own clock).
+        """
+        write_toml(self._forgotten, {**self.forgotten(), run_id: seen})
         self.remove(run_id)
 
     @property

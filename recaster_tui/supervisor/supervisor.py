@@ -264,7 +264,7 @@ class Supervisor:
             raise BadInputError(
                 f"run {record.run_id} is still {record.state.value}", hint="stop it first"
             )
-        self.history.forget(record.run_id)
+        self.history.forget(record.run_id, _newest_change(record.folder))
         self._forgotten = self.history.forgotten()
         self._record_table().pop(record.run_id, None)
         for table in (self._runs, self._recorders):
@@ -430,11 +430,8 @@ class Supervisor:
     def _is_forgotten(self, folder: RunFolder) -> bool:
         if self._forgotten is None:
             self._forgotten = self.history.forgotten()
-        since = self._forgotten.get(folder.run_id)
-        return since is not None and not any(
-            path.exists() and path.stat().st_mtime > since
-            for path in (folder.journal, folder.process)
-        )
+        seen = self._forgotten.get(folder.run_id)
+        return seen is not None and _newest_change(folder) <= seen
 
     def _record_table(self) -> dict[str, RunRecord]:
         if self._records is None:
@@ -464,6 +461,15 @@ def _run_folders(workspace: Workspace) -> Iterator[RunFolder]:
     for entry in entries:
         if (entry / "run.toml").is_file():
             yield RunFolder(entry)
+
+
+def _newest_change(folder: RunFolder) -> float:
+    """When the trainer or whoever started it last wrote; 0 where nothing is there."""
+    newest = 0.0
+    for path in (folder.journal, folder.process):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.stat().st_mtime)
+    return newest
 
 
 def _news(folder: RunFolder, record: RunRecord) -> bool:

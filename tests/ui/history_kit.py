@@ -94,9 +94,7 @@ class Rig:
         self.supervisor = Supervisor(self.data, ScriptedLauncher(self.live, self.ended))
 
     def app(self, **more: Any) -> RecasterApp:
-        return RecasterApp(
-            self.workspace, supervisor=self.supervisor, **({"watch": False} | more)
-        )
+        return RecasterApp(self.workspace, supervisor=self.supervisor, **({"watch": False} | more))
 
 
 async def settle(pilot: Pilot[Any]) -> None:

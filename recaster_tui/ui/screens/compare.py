@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -21,6 +22,7 @@ from recaster_tui.ui.run_list import (
     short_device,
 )
 from recaster_tui.ui.widgets.panel import Words
+from recaster_tui.ui.widgets.project_tables import short_path
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.text_pane import TextPane
 
@@ -76,7 +78,7 @@ class ComparePane(TextPane):
             row("trained", *(words.duration(r.duration) for r in pair)),
             row("speed", *(words.speed(mean_speed(r)) for r in pair)),
             row("device", *(short_device(r.device_name) for r in pair)),
-            row("workspace", *(r.workspace for r in pair)),
+            row("workspace", *(short_path(Path(r.workspace), room) for r in pair)),
         ]
 
     def _curves(self, colours: Palette, label: int, room: int) -> list[Words]:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.strip import Strip
@@ -22,6 +21,7 @@ from recaster_tui.ui.run_list import (
     short_device,
 )
 from recaster_tui.ui.widgets.panel import Words
+from recaster_tui.ui.widgets.project_tables import short_path
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.text_pane import TextPane, paragraph
 
@@ -155,7 +155,7 @@ class RunDetail(TextPane):
              if record.saved_iteration else "not yet"),
             ("device", short_device(record.device_name)),
             ("faces", f"{record.src} · {record.dst}" if record.src else "–"),
-            ("folder", str(_short(record.folder.root))),
+            ("folder", short_path(record.folder.root)),
         ]  # fmt: skip
         for label, text in rows:
             lines.append(Words().add(f" {label:<11}", colours.muted()).add(text))
@@ -175,11 +175,6 @@ def _beside(left: list[Words], right: list[Words], at: int) -> list[Words]:
 
 def _head(text: str, colours: Palette) -> Words:
     return Words().add(f" {text}", colours.style("primary", bold=True))
-
-
-def _short(path: Path) -> Path:
-    home = Path.home()
-    return Path("~") / path.relative_to(home) if path.is_relative_to(home) else path
 
 
 def _curves(

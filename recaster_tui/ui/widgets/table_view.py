@@ -102,6 +102,7 @@ class TableView(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.keys: list[str] = []
         self.cursor = 0
+        self._chosen = False
         self.hint = self.EMPTY
         self.more = ""
         self._places: list[_Place] = []
@@ -145,7 +146,7 @@ class TableView(ScrollView, can_focus=True):
             return
         here = self.key
         self.keys, self.more = new, more
-        if here in new:
+        if here in new and self._chosen:  # who has not moved yet stays on the first row
             self.cursor = new.index(here)
         self.cursor = max(0, min(self.cursor, len(new) - 1))
         self._drawn.clear()
@@ -262,6 +263,7 @@ class TableView(ScrollView, can_focus=True):
         """Move the cursor."""
         if not self.keys:
             return
+        self._chosen = True
         old = self.cursor
         self.cursor = max(0, min(self.cursor + step, len(self.keys) - 1))
         if self.cursor == old:
