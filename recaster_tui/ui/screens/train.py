@@ -260,14 +260,14 @@ class TrainScreen(RunCommands):
             self.form.reload()
 
     def _captions(self) -> None:
-        chart, preview = self.query_one("#chart-panel"), self.query_one("#preview-panel")
-        chart.border_subtitle = self.chart.settings
         caption = self.preview.caption
-        preview.border_title = f"Preview  {escape(caption)}" if caption else "Preview"
-        preview.border_subtitle = self.preview.age()
-        form = self.query_one("#form-panel")
+        self.query_one("#chart-panel", Panel).caption(subtitle=self.chart.settings)
+        self.query_one("#preview-panel", Panel).caption(
+            title=f"Preview  {escape(caption)}" if caption else "Preview",
+            subtitle=self.preview.age(),
+        )
         wrong = len(self.form_model.errors())
-        form.border_subtitle = f"{wrong} to mend" if wrong else ""
+        self.query_one("#form-panel", Panel).caption(subtitle=f"{wrong} to mend" if wrong else "")
 
     def on_loss_chart_settings_changed(self) -> None:
         """Range, scale or smoothing."""

@@ -1,6 +1,7 @@
 """What the widgets share: framed panels, and strips built from coloured words."""
 
 from collections.abc import Iterable
+from typing import Self
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,7 +18,30 @@ class Panel(Container):
 
     def __init__(self, *children: Widget, title: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(*children, id=id, classes="panel")
+        self._edge: int | None = None
         self.border_title = title
+
+    def caption(self, *, title: str | None = None, subtitle: str | None = None) -> None:
+        """Change the words in the frame, and repaint no more than its upper or lower edge.
+
+        Textual repaints a widget with all its children for a new border title, equal or not: for
+        the preview these are 80 KB to the terminal.
+        """
+        if title is not None and title != self.border_title:
+            self._edge = -1
+            self.border_title = title
+        if subtitle is not None and subtitle != self.border_subtitle:
+            self._edge = self.content_size.height
+            self.border_subtitle = subtitle
+        self._edge = None
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """As Textual's; while :meth:`caption` works, only of the edge concerned."""
+        if self._edge is not None and not regions and not layout and self.content_size.height:
+            regions = (Region(-1, self._edge, self.content_size.width + 2, 1),)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
 
 class Lines(Widget):
