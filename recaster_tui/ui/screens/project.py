@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from recaster_tui.errors import RecasterError
-from recaster_tui.ui import face_facts
+from recaster_tui.ui import clock, face_facts
 from recaster_tui.ui.model_facts import ModelFact, find_models
 from recaster_tui.ui.recent import Recent, recent_workspaces
 from recaster_tui.ui.screens.base import ModeScreen
@@ -210,6 +210,8 @@ class ProjectScreen(ModeScreen):
 
         def read() -> tuple[list[Recent], list[ModelFact], WorkspaceFacts | None]:
             recent = recent_workspaces()
+            if workspace is not None and all(item.path != workspace.root for item in recent):
+                recent.insert(0, Recent(workspace.root, clock.now()))  # being remembered now
             known = {item.path for item in recent}
             recent += [
                 Recent(path, t) for path, t in newest.items() if path not in known and path.is_dir()

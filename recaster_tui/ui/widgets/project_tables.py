@@ -155,5 +155,5 @@ def short_path(path: Path, width: int = 0) -> str:
     """With ``~`` for the home folder; cut at the left where it is longer than *width*."""
     home = Path.home()
     text = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
-    text = printable(text.removesuffix("/.") or "/")
+    text = printable(text.removesuffix("/."))
     return text if not width or len(text) <= width else "…" + text[1 - width :]
