@@ -143,6 +143,8 @@ def _latency(terminal: Terminal) -> list[Row]:
     """Cursor moves in the form: the panel below it must explain the row gone to."""
     terminal.send("\x1b[Z")  # shift+tab: from the chart, which a live run shows first, to the form
     time.sleep(1.0)
+    terminal.send("j" * 12)  # past name and device, which have no default to wait for
+    time.sleep(2.0)
     latencies = []
     for index in range(_KEYS):
         time.sleep(0.11)  # faster than anyone types, slower than the screen draws
