@@ -4,6 +4,7 @@ Textual reads the environment when it is imported, so the probe's answers must b
 (spec/terminal.md 5.4). Nothing here imports Textual at the top.
 """
 
+import gc
 import logging
 import logging.handlers
 import os
@@ -47,6 +48,7 @@ def run_app(
         BadInputError: the workspace is none.
     """
     terminal.require_terminal()
+    gc.disable()  # a tenth of the time to the first frame went into collecting what imports make
     project = open_workspace(workspace) if isinstance(workspace, Path) else workspace
     _log_to_file()
     info = terminal.probe(images=images, ask=probe)
@@ -56,6 +58,8 @@ def run_app(
     from recaster_tui.ui.app import RecasterApp
 
     app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info, mode=mode)
+    gc.freeze()
+    gc.enable()
     result = app.run(mouse=mouse)
     return result if result is not None else (app.return_code or 0)
 
