@@ -96,7 +96,7 @@ class FacesetView(Lines, can_focus=True):
                 for segment in faces[i]:
                     line.add(segment.text, segment.style)
             text.append(line)
-        caption = Words().add(" ").add("yaw across, pitch up".center(wide), colours.faint())
+        caption = Words().add(" ").add("yaw across, pitch up".center(wide), colours.muted())
         text.append(caption)
         return [line.strip(width) for line in text][:height]
 

@@ -118,6 +118,9 @@ class RunDetail(TextPane):
         lines = self._facts(record, colours, width)
         if width >= _TWO_COLUMNS:
             lines, options = _beside(lines, options, width // 2), []
+        lines.append(
+            Words().add(f" {'folder':<11}", colours.muted()).add(short_path(record.folder.root))
+        )
         if digest is not None and digest.problem:
             lines += paragraph(digest.problem, colours.style("warning"), width - 1, 1)
         if digest is not None and digest.losses is not None and len(digest.losses) > 1:
@@ -155,7 +158,6 @@ class RunDetail(TextPane):
              if record.saved_iteration else "not yet"),
             ("device", short_device(record.device_name)),
             ("faces", f"{record.src} · {record.dst}" if record.src else "–"),
-            ("folder", short_path(record.folder.root)),
         ]  # fmt: skip
         for label, text in rows:
             lines.append(Words().add(f" {label:<11}", colours.muted()).add(text))

@@ -337,10 +337,17 @@ class TableView(ScrollView, can_focus=True):
 
     def _under_cursor(self, strip: Strip, base: Style) -> Strip:
         colours = self.colours
+        if colours.ground.ansi is not None:
+            # Nobody knows the sixteen colours: a tint could hide the words on it.
+            look = Style(reverse=True) if self.has_focus else Style(bold=True, underline=True)
+            return Strip([Segment(strip.text, look)]).apply_style(base)
         if not self.has_focus:
             return strip.apply_style(base + colours.tint("text", 0.10))
-        # Words keep their colours where the cursor's own allows reading them: a tint does.
-        return strip.apply_style(base + colours.tint("primary", 0.32) + Style(bold=True))
+        # Words keep their colours, and those of second rank are lifted to the first.
+        muted, text = colours.muted(), colours.style("text")
+        lifted = [Segment(part.text, text if part.style == muted else part.style) for part in strip]
+        look = colours.tint("primary", 0.32) + Style(bold=True)
+        return Strip(lifted, strip.cell_length).apply_style(base + look)
 
     def _strip(self, cells: Sequence[Cell], width: int) -> Strip:
         segments: list[Segment] = [Segment(" ")]
