@@ -133,7 +133,8 @@ def lenient(
     forced: dict[str, Any] = {}
     while found := {k: text for k, text in problems(kind, rest).items() if k in rest}:
         for key, text in found.items():
-            kept = _readable(specs[key], rest.pop(key)) if specs[key].locked else None
+            value = rest.pop(key)
+            kept = _readable(specs[key], value) if specs[key].locked else None
             if kept is None:
                 remarks.warn(where, f"{text}; {specs[key].default!r} is used")
             else:
