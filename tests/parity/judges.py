@@ -1,9 +1,9 @@
 """All kinds of cases: what exists in the golden folder, and who judges it."""
 
-from tests.parity import forward, operators, train
+from tests.parity import forward, models, operators, train
 from tests.parity.goldens import Case, Deviation, root
 
-_KINDS = (forward, operators, train)
+_KINDS = (forward, models, operators, train)
 
 
 def discover() -> list[Case]:
