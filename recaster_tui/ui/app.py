@@ -85,6 +85,7 @@ class RecasterApp(App[int]):
         self.modes_shown = ALL_MODES
         self._autostart = autostart
         self._left_run = False
+        self._known_live: set[str] = set()
         self._watch = watch
         themes = load_themes()
         self._problems = list(themes.problems)
@@ -182,18 +183,21 @@ class RecasterApp(App[int]):
         self.workspace = open_workspace(root)
         self.show_run(None)
         self._left_run = False
+        self._known_live = set()
         self.run_worker(self._begin(), group="begin", exclusive=True, exit_on_error=False)
 
     def show_run(self, run: Run | None) -> None:
         """Make *run* the one the Train screen shows; None stays until another is chosen."""
         self.current_run, self._left_run = run, run is None
+        self._known_live = {live.run_id for live in self._live_here()}
 
     def follow_new_run(self) -> None:
         """A run of this workspace that somebody else started replaces one that is over."""
         shown = self.current_run
         if self._left_run or (shown is not None and not shown.state.over):
             return
-        live = self._live_here()
+        # Who opened an old run while another one was alive wants to look at the old one.
+        live = [run for run in self._live_here() if run.run_id not in self._known_live]
         if live and (shown is None or live[0].spec.created > shown.spec.created):
             self.current_run = live[0]
 

@@ -64,6 +64,7 @@ def build(root: Path) -> Workspace:
     (root / "model" / "old_SAEHD_encoder.npy").write_bytes(bytes(2**20))
     (root / "model" / "old_SAEHD_summary.txt").write_text("== Current iteration: 654321 ==")
     os.utime(root / "model" / "old_SAEHD_data.dat", (NOW - 90_000, NOW - 90_000))
+    (root / "runs" / ".cache").mkdir(parents=True)
     return open_workspace(root)
 
 
@@ -132,6 +133,7 @@ async def test_the_screen_tells_what_is_there(live: tuple[ProjectScreen, Pilot[i
     assert "~/film" in about
     assert "DeepFaceLab" in about
     assert "120G free" in about
+    assert "none yet" in about  # runs: the cache is none
     assert "film" in rows_of(screen.query_one(RecentTable))[0]
 
 

@@ -54,8 +54,8 @@ def read_workspace(workspace: Workspace) -> WorkspaceFacts:
     return WorkspaceFacts(
         workspace,
         _layout(workspace),
-        _count(workspace.runs, folders=True),
-        _count(workspace.merged),
+        _count(workspace.runs, "*/run.toml"),
+        _count(workspace.merged, "*"),
         tuple(f"result{s}" for s in VIDEO_SUFFIXES if (workspace.root / f"result{s}").is_file()),
         free,
         total,
@@ -73,9 +73,9 @@ def _layout(workspace: Workspace) -> str:
     return "Recaster's (src, dst)" if own else "no faces folders yet"
 
 
-def _count(folder: Path, *, folders: bool = False) -> int:
+def _count(folder: Path, pattern: str) -> int:
     try:
-        return sum(1 for entry in folder.iterdir() if entry.is_dir() or not folders)
+        return sum(1 for _ in folder.glob(pattern))
     except OSError:
         return 0
 
