@@ -1,8 +1,9 @@
 """The Runs screen over a scripted live run, an ended one, and remembered ones."""
 
 import sys
+import time
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,13 @@ Live = tuple[Rig, RunsScreen, Pilot[int]]
 
 
 @pytest.fixture
-def rig(tmp_path: Path, frozen: None, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(tmp_path: Path, frozen: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setenv("HOME", str(tmp_path))  # paths are shown below ~
-    return Rig(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield Rig(tmp_path)
+    time.tzset()
 
 
 async def settle(pilot: Pilot[Any]) -> None:
