@@ -128,7 +128,11 @@ def import_model(
     workspace = open_workspace(folder)
     place = workspace.models if source is None else source.expanduser().resolve()
     if not place.is_dir():
-        raise BadInputError("no such folder of DFL models", where=place)
+        raise BadInputError(
+            "no such folder of DFL models",
+            where=place,
+            hint="--from names the folder with the files NAME_CLASS_data.dat",
+        )
     entry = choose([*find_dfl_models(place)], model, place)
     assert isinstance(entry, DflEntry)
     name = _our_name(entry.name if new_name is None else new_name)

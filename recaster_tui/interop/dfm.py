@@ -177,7 +177,9 @@ def export_dfm(
     try:
         _trace(module, side, temporary)
         _finish(temporary, side)
-        deviation = _measure(module, side, temporary)
+        # What a quantised file loses counts, too: it is compared with the model as it is.
+        reference = swap_module(options, weights) if quantize else module
+        deviation = _measure(reference, side, temporary)
         limit = QUANTIZED_TOLERANCE if quantize else TOLERANCE
         if deviation is not None and not deviation <= limit:
             raise RecasterError(
