@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,9 @@ class LocalLauncher:
         except psutil.NoSuchProcess:
             started = 0.0
         self._children[child.pid] = child
+        # Nobody asks after a trainer that said it is done; it shall not stay as a zombie until
+        # the app ends.
+        threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
         return ProcessId(child.pid, started, socket.gethostname())
 
     async def read(self, path: Path, offset: int, limit: int) -> bytes:
