@@ -12,7 +12,7 @@ from tests.parity.judges import discover, judge
 def main(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     words = [a for a in arguments if not a.startswith("-")]
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two would wait for each other on a busy machine
     if not root().is_dir():
         print(f"no goldens at {root()} (set RECASTER_GOLDENS)", file=sys.stderr)
         return 3

@@ -36,6 +36,10 @@ class Deviation:
     value: float
     tolerance: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))  # numpy's are no JSON
+        object.__setattr__(self, "tolerance", float(self.tolerance))
+
     @property
     def ok(self) -> bool:
         return bool(self.value <= self.tolerance)
