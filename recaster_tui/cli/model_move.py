@@ -1,9 +1,11 @@
 """``recaster model import-dfl``, ``export-dfl`` and ``export-dfm``."""
 
+import contextlib
 import json
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import recaster_tui
 from recaster_tui.cli.model_show import remarks_json, say_remarks
 from recaster_tui.cli.model_store import OurEntry, choose, find_all, find_ours, has_model
 from recaster_tui.cli.words import size
-from recaster_tui.errors import BadInputError, DamagedError, ExitCode
+from recaster_tui.errors import BadInputError, DamagedError, EnvironmentProblem, ExitCode
 from recaster_tui.files import write_atomic
 from recaster_tui.interop.dfl_convert import PlainModel, from_dfl_model, to_dfl_model
 from recaster_tui.interop.dfl_folder import DflEntry, dfl_entry, find_dfl_models
@@ -144,7 +146,8 @@ def import_model(
         remarks.warn(
             entry.data.name, "pretrain is on, which the trainer cannot do yet: set it off to train"
         )
-    generation = save_ours(target, name, plain)
+    with _writing(target):
+        generation = save_ours(target, name, plain)
     config = target / CONFIG
     if as_json:
         _say_json(
@@ -206,7 +209,8 @@ def export_model(
     plain, _ = load_ours(entry, remarks)
     dfl = to_dfl_model(plain, name, remarks)
     place = workspace.models if target is None else target.expanduser().resolve()
-    written = write_model(dfl_entry(place, name, dfl.model_class), dfl, overwrite=overwrite)
+    with _writing(place):
+        written = write_model(dfl_entry(place, name, dfl.model_class), dfl, overwrite=overwrite)
     if as_json:
         _say_json(
             {
@@ -258,7 +262,8 @@ def export_dfm_file(
     else:
         model_read = read_model(entry, optimizers=False)
         plain = from_dfl_model(model_read, remarks, optimizers=False)
-    exported = export_dfm(plain.options, plain.weights, path, quantize=quantize)
+    with _writing(path):
+        exported = export_dfm(plain.options, plain.weights, path, quantize=quantize)
     if as_json:
         _say_json(
             {
@@ -278,6 +283,19 @@ def export_dfm_file(
     )
     sys.stdout.write(f"wrote {path}, {size(exported.bytes)}; {checked}\n")
     return ExitCode.OK
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Say what the machine lacks where writing fails; what was there before is still there."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"it could not be written: {error.strerror or error}",
+            where=error.filename or place,
+            hint="free some space, or choose a folder that you may write; nothing was replaced",
+        ) from error
 
 
 def _dfm_path(workspace: Workspace, entry: OurEntry | DflEntry) -> Path:

@@ -55,8 +55,12 @@ def find_ours(models: Path) -> list[OurEntry]:
 
 def has_model(folder: Path) -> bool:
     """Whether anything was ever saved in *folder*, a model folder of ours."""
-    kept = (folder / part for part in ("generations", "backups", "damaged"))
-    return (folder / "CURRENT").exists() or any(p.is_dir() and any(p.iterdir()) for p in kept)
+    if (folder / "CURRENT").exists():
+        return True
+    # What begins with a dot is left of a save that was cut short.
+    roots = (folder / part for part in ("generations", "backups", "damaged"))
+    kept = (path for root in roots if root.is_dir() for path in root.iterdir())
+    return any(not path.name.startswith(".") for path in kept)
 
 
 def find_all(workspace: Workspace) -> list[Entry]:

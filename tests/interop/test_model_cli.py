@@ -120,6 +120,13 @@ def test_dfm_from_the_command_line(inside: Any, workspace: Path, dfl: Path) -> N
     assert path.read_bytes() == raw
 
 
+def test_a_place_that_cannot_be_written(inside: Any, workspace: Path, dfl: Path) -> None:
+    assert inside("import-dfl", workspace)[0] == 0
+    (workspace / "file").touch()
+    code, _, said = inside("export-dfl", workspace, "old.saehd", "--to", workspace / "file" / "x")
+    assert code == 3 and "Not a directory" in said, said
+
+
 def test_damage_of_ours_is_found(inside: Any, workspace: Path, dfl: Path) -> None:
     assert inside("import-dfl", workspace)[0] == 0
     weights = next((workspace / "model").glob("old.saehd/generations/*/weights.safetensors"))
