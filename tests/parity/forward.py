@@ -106,7 +106,7 @@ def _xseg(case: Case) -> list[Deviation]:
             "conv01_crop": nhwc(first)[:, :32, :32],
             "bp0_crop": nhwc(pooled)[:, :16, :16],
         }
-    # Against a float64 run our logits are off by 3e-5 (pretrain 9e-5), the original's by 3.5e-4 (base4, up
+    # Against a float64 run our logits are off by 3e-5 (pretrain 9e-5), the original's by 3.5e-4 (up
     # to 12): so logits are measured in units of the largest one; probabilities absolutely.
     return [
         absolute(n, got[n], want[n], FORWARD * max(1.0, np.abs(want[n]).max()))
