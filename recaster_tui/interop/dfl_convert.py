@@ -70,9 +70,9 @@ def from_dfl_model(model: DflModel, remarks: Remarks, *, optimizers: bool = True
     options = read_options(model, remarks)
     try:
         shapes = shapes_of(options)
-    except (BadInputError, RuntimeError) as error:
-        remarks.error(f"{model.stem}_data.dat", str(getattr(error, "message", error)))
-        raise _damaged(model, remarks) from error
+    except BadInputError as error:
+        remarks.error(f"{model.stem}_data.dat", error.message)
+        raise _damaged(model, remarks, error.hint) from error
     if model.iteration == 0:
         remarks.warn(
             f"{model.stem}_data.dat", "iteration 0: DFL itself would begin anew with random weights"
@@ -104,16 +104,17 @@ def from_dfl_model(model: DflModel, remarks: Remarks, *, optimizers: bool = True
                 slots = optimizer_slots(options)
                 optimizer |= _moments(part, moments, shapes, slots, where, remarks)
     if remarks.errors:
-        raise _damaged(model, remarks)
+        hint = "DFL would begin these parts anew without a word; bring the missing files back"
+        raise _damaged(model, remarks, hint)
     losses = _rows(model, remarks)
     return PlainModel(model.iteration, options, weights, optimizer, losses, origin_of(model))
 
 
-def _damaged(model: DflModel, remarks: Remarks) -> DamagedError:
+def _damaged(model: DflModel, remarks: Remarks, hint: str | None) -> DamagedError:
     return DamagedError(
         f"the DFL model {model.stem} is not whole: "
         + "; ".join(f"{r.where}: {r.text}" for r in remarks.errors[:4]),
-        hint="DFL would begin these parts anew without a word; bring the missing files back",
+        hint=hint,
     )
 
 

@@ -81,12 +81,31 @@ def shapes_of(options: TrainingOptions) -> Shapes:
     Raises:
         BadInputError: see :func:`make_networks`.
     """
-    with torch.device("meta"):
-        nets = make_networks(options, discriminators=True)
+    _require_possible(options)
+    try:
+        with torch.device("meta"):
+            nets = make_networks(options, discriminators=True)
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadInputError("its options describe no network that can exist") from error
     return {
         name: {key: tuple(p.shape) for key, p in net.named_parameters()}
         for name, net in nets.items()
     }
+
+
+def _require_possible(options: TrainingOptions) -> None:
+    """Options of a stranger's model may be far beyond what the schema allows."""
+    for key in _SIZES:
+        value = getattr(options, key, 1)
+        if not 0 < value <= _LARGEST:
+            raise BadInputError(f"its options describe no network that can exist: {key} = {value}")
+
+
+_SIZES = (
+    *("resolution", "autoencoder_dims", "inter_dims", "encoder_dims", "decoder_dims"),
+    "mask_decoder_dims",
+)
+_LARGEST = 1 << 15
 
 
 def load_networks(

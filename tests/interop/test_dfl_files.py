@@ -274,6 +274,24 @@ def test_a_main_network_that_is_not_whole_is_refused(
         from_dfl_model(read_model(entry), Remarks())
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("archi", "dfhd", "dfhd"), ("e_dims", 0, "encoder_dims = 0"), ("ae_dims", 2**70, "exist"),
+        ("resolution", 1e300, "resolution"), ("d_dims", -4, "decoder_dims = -4"),
+        ("resolution", 128, "dense1/weight:0 is float32"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_describe_the_weights(
+    small: Path, option: str, value: object, said: str
+) -> None:
+    (entry,) = find_dfl_models(small)
+    options = pickle.loads(entry.data.read_bytes())["options"]
+    _change(entry.data, "options", options | {option: value})
+    with pytest.raises(DamagedError, match=said):
+        from_dfl_model(read_model(entry), Remarks())
+
+
 def test_what_can_be_missed_is_missed_loudly(small: Path) -> None:
     (entry,) = find_dfl_models(small)
     key = "vs_encoder/down1/downs_0/conv1/bias_0:0"
