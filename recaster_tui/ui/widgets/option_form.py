@@ -69,14 +69,9 @@ class OptionForm(Vertical):
         self.form = model
 
     def compose(self) -> ComposeResult:
-        """Filter, rows, help."""
-        yield Input(placeholder="filter: name, key or DFL name", id="form-filter-input")
+        """Rows and help; the filter comes above them when it is asked for."""
         yield OptionRows(self.form, id="form-rows")
         yield OptionHelp(id="form-help")
-
-    def on_mount(self) -> None:
-        """The filter shows only when asked for."""
-        self.query_one("#form-filter-input", Input).display = False
 
     @property
     def rows(self) -> OptionRows:
@@ -92,11 +87,21 @@ class OptionForm(Vertical):
         self.form.load(model, values)
         self.reload()
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Ask for a filter."""
-        box = self.query_one("#form-filter-input", Input)
+        # Not composed with the rest: on Python 3.12 (eager tasks) an Input in the first mode's
+        # screen looks for that screen before Textual 8.2 has put it on its stack.
+        box = self._box
+        if box is None:
+            box = Input(placeholder="filter: name, key or DFL name", id="form-filter-input")
+            await self.mount(box, before=0)
         box.display = True
         box.focus()
+
+    @property
+    def _box(self) -> Input | None:
+        found = self.query("#form-filter-input")
+        return found.first(Input) if found else None
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as typed."""
@@ -115,8 +120,8 @@ class OptionForm(Vertical):
 
     def on_key(self, event: events.Key) -> None:
         """Esc in the filter closes it."""
-        box = self.query_one("#form-filter-input", Input)
-        if event.key == "escape" and (box.has_focus or self.form.query):
+        box = self._box
+        if box is not None and event.key == "escape" and (box.has_focus or self.form.query):
             event.stop()
             box.value = ""
             box.display = False
