@@ -27,11 +27,16 @@ class WorstFaces:
     def add(self, batch: Batch, result: StepResult) -> None:
         """Rank the samples of a trained batch among those kept.
 
-        Source faces by the first loss, destination faces by the last.
+        Source faces by the first loss, destination faces by the last; where a single loss covers
+        both sides' faces one after the other (XSeg), each by its own.
         """
         losses = result.per_sample.detach()
         self._seen += 1
-        for i, (side, loss) in enumerate(((batch.src, losses[:, 0]), (batch.dst, losses[:, -1]))):
+        source, destination = losses[:, 0], losses[:, -1]
+        count = len(batch.src.index)
+        if len(losses) == count + len(batch.dst.index):
+            source, destination = source[:count], destination[count:]
+        for i, (side, loss) in enumerate(((batch.src, source), (batch.dst, destination))):
             kept = self._sides[i]
             sides, values = [side], [loss]
             if kept is not None:

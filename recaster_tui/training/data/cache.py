@@ -32,7 +32,7 @@ from recaster_tui.training.data.fit import record_fitter
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["face", "face+parts", "picture"]
+Kind = Literal["face", "face+parts", "picture", "segmented"]
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done)."""
 
@@ -62,8 +62,8 @@ class FaceCache:
         yaw: (n,) float32 radians, the negated estimate that uniform yaw bins by (7.2).
         skipped: faces whose pixels or masks turned out to be damaged.
         resolution: R.
-        kind: ``face``, ``face+parts`` (eye and mouth masks too) or ``picture`` (whole picture,
-            no masks).
+        kind: ``face``, ``face+parts`` (eye and mouth masks too), ``picture`` (whole picture,
+            no masks) or ``segmented`` (XSeg's truth as the mask).
         reused: how many faces did not have to be decoded again.
     """
 

@@ -16,6 +16,7 @@ from recaster_tui.faces.face import Face
 from recaster_tui.faces.geometry import alignment_matrix
 from recaster_tui.faces.masks import eyes_mask, face_mask, mouth_mask
 from recaster_tui.faces.types import FaceType
+from recaster_tui.training.data.segmented_sample import fit_labelled
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -84,7 +85,7 @@ Fitter = Callable[[Face], NDArray[np.uint8]]
 
 
 def record_fitter(kind: str, resolution: int, face_type: FaceType) -> tuple[int, Fitter]:
-    """(planes, function face → flat record) of a cache *kind*: face, face+parts or picture."""
+    """(planes, function face → flat record) of a cache *kind*."""
 
     def face_only(face: Face) -> NDArray[np.uint8]:
         return np.concatenate([part.ravel() for part in fit_face(face, resolution, face_type)])
@@ -99,4 +100,18 @@ def record_fitter(kind: str, resolution: int, face_type: FaceType) -> tuple[int,
     def picture(face: Face) -> NDArray[np.uint8]:
         return shrink_picture(face, resolution).ravel()
 
-    return {"face": (4, face_only), "face+parts": (6, with_parts), "picture": (3, picture)}[kind]
+    def segmented(face: Face) -> NDArray[np.uint8]:
+        found = fit_labelled(face, face_type)
+        return np.concatenate(
+            [
+                np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8).ravel()
+                for part in (found.image, found.mask)
+            ]
+        )
+
+    return {
+        "face": (4, face_only),
+        "face+parts": (6, with_parts),
+        "picture": (3, picture),
+        "segmented": (4, segmented),
+    }[kind]

@@ -61,7 +61,12 @@ class SideAugment:
 
 @dataclass(frozen=True)
 class DataNeeds:
-    """What batches a model wants; the data path obeys."""
+    """What batches a model wants; the data path obeys.
+
+    Attributes:
+        segmented: XSeg's pairs of picture and mask instead of pictures to redraw; of the sides'
+            augmentation only ``flip`` counts then, and ``batch_size`` is that of both together.
+    """
 
     resolution: int
     face_type: str
@@ -71,6 +76,7 @@ class DataNeeds:
     eyes: bool = False
     mouth: bool = False
     uniform_yaw: bool = False
+    segmented: bool = False
 
 
 @dataclass(frozen=True)

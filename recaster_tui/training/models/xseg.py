@@ -16,10 +16,7 @@ GREEN = (0.0, 1.0, 0.0)
 
 
 class XsegModel(Model):
-    """XSeg. A batch holds half its pictures on each side; input is ``warped``, truth ``mask``.
-
-    The data path must not warp (the mask would not follow).
-    """
+    """XSeg. Both sides of a batch are one set of pictures; input is ``warped``, truth ``mask``."""
 
     model_class = ModelClass.XSEG
     loss_names = ("mask",)
@@ -40,9 +37,10 @@ class XsegModel(Model):
         return DataNeeds(
             resolution=RESOLUTION,
             face_type=o.face_type,
-            batch_size=(o.batch_size + 1) // 2,
-            src=SideAugment(flip=o.random_src_flip, warp=False),
-            dst=SideAugment(flip=o.random_dst_flip, warp=False),
+            batch_size=o.batch_size,
+            src=SideAugment(flip=o.random_src_flip),
+            dst=SideAugment(flip=o.random_dst_flip),
+            segmented=True,
         )
 
     def trainable(self, optimizer: str) -> list[str]:
@@ -67,19 +65,25 @@ class XsegModel(Model):
 
     @torch.inference_mode()
     def preview(self, batch: Batch, samples: int) -> list[PreviewView]:
-        """Each faceset: picture under the true mask, predicted mask, picture under it."""
-        views = []
-        for name, side in (("src faces", batch.src), ("dst faces", batch.dst)):
-            part = first(side, samples)
-            found = self.infer(part.target)
+        """Training faces (``warped`` and ``mask``) under truth and prediction; each set's faces."""
+        src, dst = first(batch.src, samples), first(batch.dst, samples)
+        found = self.infer(src.warped)
+        views = [
+            view(
+                "training faces",
+                [
+                    ("true", _overlay(src.warped, src.mask)),
+                    ("mask", found),
+                    ("predicted", _overlay(src.warped, found)),
+                ],
+            )
+        ]
+        for name, faces in (("src faces", src.target), ("dst faces", dst.target)):
+            found = self.infer(faces)
             views.append(
                 view(
                     name,
-                    [
-                        ("true", _overlay(part.target, part.mask)),
-                        ("mask", found),
-                        ("predicted", _overlay(part.target, found)),
-                    ],
+                    [("face", faces), ("mask", found), ("predicted", _overlay(faces, found))],
                 )
             )
         return views
