@@ -36,8 +36,8 @@ class TrainingOptions(BaseModel):
         live=True,
         dfl="batch_size",
         help="""Faces of each side per iteration. More gives steadier learning and needs more
-        memory and time per iteration; fewer fits a small GPU. If memory runs out the trainer
-        works through the batch in smaller pieces and says so.""",
+        memory and time per iteration; fewer fits a small GPU. If memory runs out the run ends
+        and says so; its last save stays.""",
         recommended="8: steady learning on most GPUs; 4 where memory is short",
     )
     target_iterations: int = option(

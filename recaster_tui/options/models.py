@@ -82,7 +82,8 @@ class SaehdOptions(AutoencoderOptions):
         dfl="pretrain",
         help="""Learns faces in general from a large mixed set first, which saves time for every
         model started from it. Warp, styles, GAN and learning rate dropout are off and flips
-        on meanwhile; switching it off starts counting at 0 again.""",
+        on meanwhile; switching it off starts counting at 0 again. Not built yet: training with
+        it is refused.""",
         recommended="no: yes only with thousands of faces of many people",
     )
 
@@ -261,7 +262,8 @@ class XsegOptions(TrainingOptions):
         group="Run",
         dfl="pretrain",
         help="""Learns to redraw faces in general first, without any masks, which helps when only a
-        few faces are labelled. Switching it off starts counting at 0 again.""",
+        few faces are labelled. Switching it off starts counting at 0 again. Not built yet:
+        training with it is refused.""",
         recommended="no: yes before labelling, with a large faceset",
     )
 

@@ -2,9 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+from textual.widgets import Input
+
+from recaster_tui.ui.app import RecasterApp
 from recaster_tui.ui.hires import pixel_widget
 from recaster_tui.ui.terminal import Images, TerminalInfo
+from recaster_tui.workspace import open_workspace
 
 
 def _imported(statement: str) -> set[str]:
@@ -29,3 +34,15 @@ def test_half_blocks_need_no_library() -> None:
     )
     assert pixel_widget(info) is None
     assert pixel_widget(None) is None
+
+
+async def test_the_first_screens_are_composed_without_an_input(tmp_path: Path) -> None:
+    # From Python 3.12 on Textual starts tasks eagerly, and an Input that is mounted with the
+    # first mode's screen looks for that screen before it stands on its stack: no start at all.
+    for side in ("src", "dst"):
+        (tmp_path / f"data_{side}" / "aligned").mkdir(parents=True)
+    for mode in ("train", "project"):
+        app = RecasterApp(open_workspace(tmp_path), mode=mode, watch=False)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause()
+            assert not app.screen.query(Input)
