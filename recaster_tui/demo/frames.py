@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from recaster_tui.demo.people import Person, demo_source, demo_target
 from recaster_tui.demo.plan import SIDES, DemoFiles, DemoPlan
-from recaster_tui.demo.render import render
+from recaster_tui.demo.render import Rendering, render
 from recaster_tui.demo.scene import scene_at
+from recaster_tui.demo.truth import aligned_mask, outlines
 from recaster_tui.faces.codec import write_face
 from recaster_tui.faces.face import Face
 from recaster_tui.faces.geometry import alignment_matrix, landmarks_rect, transform_points
@@ -31,14 +32,14 @@ def write_frame(folder: Path, plan: DemoPlan, side: str, index: int) -> None:
     """Write frame *index* (from 0) of *side* and its aligned face, with complete metadata.
 
     The face is cut from the frame as stored, as an extractor would: applying the stored matrix
-    to the stored frame gives the face but for its own JPEG.
+    to the stored frame gives the face but for its own JPEG. The polygons outline the exact face
+    mask (:func:`recaster_tui.demo.render.face_area`), for XSeg.
 
     Raises:
         OSError: the disk does not take it.
     """
     files = DemoFiles(folder)
-    clip = 2 * plan.seed + SIDES.index(side)
-    rendering = render(demo_person(side), scene_at(clip, index), *plan.frame_size)
+    rendering = _rendering(plan, side, index)
     encoded = encode_jpeg(rendering.image)
     write_atomic(files.frame(side, index), encoded.tobytes(), durable=False)
     frame = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
@@ -56,8 +57,21 @@ def write_frame(folder: Path, plan: DemoPlan, side: str, index: int) -> None:
         source_rect=np.round(landmarks_rect(rendering.landmarks68)).astype(np.int64),
         source_landmarks=rendering.landmarks68,
         image_to_face_mat=matrix,
+        polygons=outlines(aligned_mask(rendering, matrix, plan.size)),
     )
     write_face(path, encode_jpeg(np.asarray(aligned, np.uint8)).tobytes(), face)
+
+
+def exact_mask(plan: DemoPlan, side: str, index: int) -> NDArray[np.uint8]:
+    """The exact face mask (size, size), 0 or 1, of a demo's face: rendered again, not stored."""
+    rendering = _rendering(plan, side, index)
+    matrix = alignment_matrix(rendering.landmarks68, plan.size, FACE_TYPE)
+    return aligned_mask(rendering, matrix, plan.size)
+
+
+def _rendering(plan: DemoPlan, side: str, index: int) -> Rendering:
+    clip = 2 * plan.seed + SIDES.index(side)
+    return render(demo_person(side), scene_at(clip, index), *plan.frame_size)
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

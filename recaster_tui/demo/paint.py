@@ -196,13 +196,18 @@ def hair_cover(look: Look, rng: np.random.Generator, angle: Floats, y: Floats) -
     """Where the scalp carries hair, 0..1, ragged at the hairline."""
     if look.bald:
         return np.zeros(np.broadcast(angle, y).shape, np.float32)
+    line = hairline(look, angle) - 0.05 * _blob(angle, y, (0, 8.0), (0.18, 1e4))
+    ragged = 0.035 * _noise(rng, HEIGHT, 22)[:1] + 0.035 * _noise(rng, 40, 3)
+    return smoothstep(-0.09, 0.09, y - line + ragged)
+
+
+def hairline(look: Look, angle: Floats) -> Floats:
+    """Template height at which hair begins, or would if the head were not bald."""
     around = np.abs(angle)
-    line = (
+    return np.asarray(
         look.hairline
         - look.temple * smoothstep(0.55, 0.95, around)
         - look.sides * smoothstep(0.95, 1.25, around)
-        - 0.25 * smoothstep(1.75, 2.2, around)
-        - 0.05 * _blob(angle, y, (0, 8.0), (0.18, 1e4))
+        - 0.25 * smoothstep(1.75, 2.2, around),
+        np.float32,
     )
-    ragged = 0.035 * _noise(rng, HEIGHT, 22)[:1] + 0.035 * _noise(rng, 40, 3)
-    return smoothstep(-0.09, 0.09, y - line + ragged)

@@ -12,7 +12,7 @@ from recaster_tui.errors import BadInputError, DamagedError
 from recaster_tui.files import read_toml, write_atomic
 
 MARKER = "demo.toml"
-VERSION = 1  # of the pictures: raise it when the same seed gives other ones
+VERSION = 2  # of the files: raise it when the same seed gives other ones
 SIDES = ("src", "dst")
 _HEADER = """\
 # Written by `recaster demo`. It marks this folder as a demo workspace of synthetic people and

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recaster_tui.demo.landmarks import landmarks68, landmarks478
 from recaster_tui.demo.mesh import Floats, Part, head_mesh, pose_head, vertex_normals
+from recaster_tui.demo.paint import AXIS_Z, Look, hairline
 from recaster_tui.demo.people import Person
 from recaster_tui.demo.raster import Fragments, rasterize
 from recaster_tui.demo.scene import Scene, backdrop
@@ -19,6 +20,9 @@ LOOK_AT_Y = 6.95
 # Focal length in picture heights: at zoom 1 an aligned whole face is about 0.73 of the height.
 FOCAL = 3.4
 STRAND_OPACITY = 0.6
+HAIRLINE_SLACK = 0.12  # how far above its line the ragged edge of hair may begin
+BEHIND = 1.9  # radians from the nose, beyond the ear
+THICKET = 75  # parts of the picture's height in which strands are counted
 
 
 class Label(IntEnum):
@@ -41,6 +45,7 @@ class Rendering:
 
     image: NDArray[np.uint8]  # (H, W, 3) BGR
     labels: NDArray[np.uint8]  # (H, W) of Label
+    face: NDArray[np.bool_]  # (H, W) see face_area
     landmarks68: Floats  # (68, 2)
     landmarks478: Floats  # (478, 2)
 
@@ -68,12 +73,16 @@ def render(person: Person, scene: Scene, width: int, height: int) -> Rendering:
     image.reshape(-1, 3)[fragments.pixel] = encode(colour).T
     labels = np.zeros((height, width), np.uint8)
     labels.reshape(-1)[fragments.pixel] = _labels(surface)
+    below = np.zeros((height, width), bool)
+    below.reshape(-1)[fragments.pixel] = _below_hairline(person.look, surface.template)
     surface_depth = fragments.depth_map()
     image = _smooth_edges(image, surface_depth)
-    _draw_strands(person, scene, posed, turn, focal, surface_depth, image, labels)
+    hair, beard = _draw_strands(person, scene, posed, turn, focal, surface_depth, image)
+    face = face_area(labels, below, hair, beard)
+    labels[hair | beard] = Label.HAIR
     # The rasteriser counts from the first pixel's edge, pictures (and cv2) from its centre.
     mesh478 = landmarks478(points) - np.float32(0.5)
-    return Rendering(image, labels, landmarks68(mesh478), mesh478)
+    return Rendering(image, labels, face, landmarks68(mesh478), mesh478)
 
 
 def _eye_look(x: float, y: float) -> dict[str, float]:
@@ -140,6 +149,41 @@ def _labels(surface: Surface) -> NDArray[np.uint8]:
     return np.select(conditions, [np.uint8(v) for v in values], np.uint8(Label.SKIN))
 
 
+def _below_hairline(look: Look, template: Floats) -> NDArray[np.bool_]:
+    x, y, z = template
+    angle = np.arctan2(x, z - np.float32(AXIS_Z))
+    return np.asarray((y < hairline(look, angle) + HAIRLINE_SLACK) & (np.abs(angle) < BEHIND))
+
+
+def face_area(
+    labels: NDArray[np.uint8],
+    below: NDArray[np.bool_],
+    hair: NDArray[np.bool_],
+    beard: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """The face as somebody would outline it for XSeg: (H, W).
+
+    It is the skin from the hairline to the chin and the jaw's edge, with brows, lids and lashes,
+    eyes, lips, the open mouth with teeth and tongue, and the beard. Not the face: hair of the head,
+    also where it falls over the forehead, ears, neck, clothes. Of loose strands what counts is the
+    thicket, not the single hair: hair covers the face, and beard that hangs over the neck belongs
+    to it, where strands cover at least half of the surroundings.
+
+    Args:
+        labels: of the surface, without loose strands.
+        below: where the surface is in front and below the hairline (a bald head has one, too).
+        hair: where loose strands of the head's hair are drawn.
+        beard: likewise of the beard.
+    """
+    side = 2 * (labels.shape[0] // THICKET // 2) + 1
+    thick_hair, thick_beard = (
+        cv2.blur(layer.astype(np.float32), (side, side)) >= 0.5 for layer in (hair, beard)
+    )
+    surface = np.isin(labels, (Label.SKIN, Label.LIPS, Label.MOUTH, Label.EYE)) & below
+    hidden = np.isin(labels, (Label.HAIR, Label.EAR))
+    return np.asarray((surface & ~thick_hair) | (thick_beard & ~hidden))
+
+
 def _smooth_edges(image: NDArray[np.uint8], depth: Floats) -> NDArray[np.uint8]:
     """Antialias where the depth jumps: cheaper than rendering every pixel several times."""
     bounded = np.minimum(depth, np.float32(CAMERA_DISTANCE + 5))
@@ -158,13 +202,13 @@ def _draw_strands(
     focal: np.float32,
     depth: Floats,
     image: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-) -> None:
-    """Draw the loose strands that nothing hides, into picture and labels."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Draw the loose strands that nothing hides; where those of the hair and of the beard are."""
     strands = person.strands
+    height, width = image.shape[:2]
+    covered = np.zeros((2, height, width), np.uint8)
     if not len(strands.corners):
-        return
-    height, width = labels.shape
+        return covered[0] > 0, covered[1] > 0
     root = (posed[strands.corners] * strands.weights[..., None]).sum(1)
     path = root[:, None] + strands.offsets @ turn.T
     flat, z = _project(path.reshape(-1, 3), focal, width, height)
@@ -176,7 +220,7 @@ def _draw_strands(
     seen = (inside & (z < surface + np.float32(0.06))).reshape(path.shape[:2])
     shown = np.flatnonzero(seen[:, :3].all(1))
     if not len(shown):
-        return
+        return covered[0] > 0, covered[1] > 0
 
     key = unit(scene.light.key)
     along = path[shown, -1] - path[shown, 0]
@@ -195,4 +239,7 @@ def _draw_strands(
         cv2.polylines(drawn, [strand], False, colour, 1, cv2.LINE_AA, 4)
     # A hair is thinner than a pixel: let some of what is behind through.
     cv2.addWeighted(drawn, STRAND_OPACITY, image, 1 - STRAND_OPACITY, 0, dst=image)
-    cv2.polylines(labels, list(points), False, int(Label.HAIR), 1, cv2.LINE_8, 4)
+    for kind, layer in enumerate(covered):
+        chosen = [p for p, b in zip(points, strands.beard[shown], strict=True) if b == kind]
+        cv2.polylines(layer, chosen, False, 1, 1, cv2.LINE_8, 4)
+    return covered[0] > 0, covered[1] > 0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recaster_tui.demo.mesh import Floats, HeadMesh, Ints, Part, smoothstep, vertex_normals
 from recaster_tui.demo.paint import Look, beard_cover, sample, template_uv
@@ -19,6 +20,7 @@ class Strands:
     weights: Floats  # (S, 3) barycentric
     offsets: Floats  # (S, POINTS, 3) from the root, in the unturned head
     colours: Floats  # (S, 3) linear BGR albedo
+    beard: NDArray[np.bool_]  # (S,) not of the head's hair
 
 
 def grow(
@@ -47,18 +49,20 @@ def grow(
         (beard, 1500 if look.beard_length > 0 else 0, True),
     )
     normals = vertex_normals(vertices, mesh.triangles)
-    out = []
+    out, kinds = [], []
     for density, count, is_beard in groups:
         weight = (area * density).astype(np.float64)
         if not count or weight.sum() <= 0:
             continue
         chosen = rng.choice(len(corners), count, p=weight / weight.sum())
         out.append(_strands(vertices, normals, corners[chosen], look, rng, is_beard))
+        kinds.append(np.full(count, is_beard))
     if not out:
         nothing = np.zeros((0, 3), np.float32)
         empty = np.zeros((0, POINTS, 3), np.float32)
-        return Strands(nothing.astype(np.intp), nothing, empty, nothing)
-    return Strands(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
+        return Strands(nothing.astype(np.intp), nothing, empty, nothing, np.zeros(0, bool))
+    corners_, weights, offsets, colours = (np.concatenate(p) for p in zip(*out, strict=True))
+    return Strands(corners_, weights, offsets, colours, np.concatenate(kinds))
 
 
 def _strands(

@@ -8,7 +8,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -140,6 +140,9 @@ def _already_complete(folder: Path, plan: DemoPlan) -> bool:
             hint=f"name a new folder: recaster demo {folder.parent / 'recaster-demo'}",
         )
     present, complete = found
+    if complete and replace(present, version=plan.version) == plan:
+        log.info("a demo of version %d is taken as it is", present.version)
+        return True
     if present != plan:
         wanted, has = asdict(plan), asdict(present)
         names = [name for name in wanted if wanted[name] != has[name]]

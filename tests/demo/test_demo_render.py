@@ -1,5 +1,6 @@
 """The renderer: exact visibility, true landmarks and labels, the same picture every time."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,9 @@ from recaster_tui.demo.people import Person, demo_source, demo_target, random_id
 from recaster_tui.demo.raster import rasterize
 from recaster_tui.demo.render import Label, render
 from recaster_tui.demo.scene import Scene, backdrop, scene_at
+from recaster_tui.demo.truth import outlines
 from recaster_tui.faces.geometry import alignment_matrix, mirror_landmarks, transform_points
+from recaster_tui.faces.masks import polygon_mask
 from recaster_tui.faces.pose import pitch_yaw_roll
 from recaster_tui.faces.types import FaceType
 
@@ -167,3 +170,33 @@ def test_mesh_helpers() -> None:
     assert normals[nearest, 2] > 0.7  # it points out of the face
     ramp = smoothstep(1, 0, np.array([-1, 0, 0.5, 1, 2], np.float32))
     np.testing.assert_allclose(ramp, [1, 1, 0.5, 0, 0])
+
+
+def test_the_face_ends_at_hair_ears_and_neck(people: tuple[Person, Person]) -> None:
+    for person in (*people, random_identity(7)):
+        truth = render(person, Scene(expression={"jawOpen": 0.4}), 2 * WIDTH, 2 * HEIGHT)
+        outside = (Label.EAR, Label.CLOTH, Label.BACKGROUND)
+        assert not truth.face[np.isin(truth.labels, (Label.EAR, Label.CLOTH))].any()
+        for inside in (Label.LIPS, Label.MOUTH, Label.EYE):
+            assert truth.face[truth.labels == inside].mean() > 0.95
+        beardless = not person.strands.beard.any()
+        for label in (Label.NECK, Label.HAIR, *outside):
+            if beardless:
+                assert truth.face[truth.labels == label].mean() < 0.1
+        assert truth.face[truth.labels == Label.SKIN].mean() > 0.85
+        parts, _ = cv2.connectedComponents(truth.face.astype(np.uint8))
+        assert parts > 1
+
+
+def test_outlines_fill_to_the_mask_they_were_drawn_from() -> None:
+    mask = np.zeros((256, 256), np.uint8)
+    cv2.ellipse(mask, (120, 130), (80, 100), 10, 0, 360, 1, -1)
+    cv2.circle(mask, (150, 90), 12, 0, -1)  # a hole
+    cv2.circle(mask, (90, 20), 30, 0, -1)  # a bite
+    cv2.circle(mask, (240, 240), 2, 1, -1)  # a speck: no outline
+    polygons = outlines(mask)
+    assert [polygon.include for polygon in polygons] == [True, False]
+    drawn = polygon_mask(mask.shape, polygons)
+    assert (drawn != mask).mean() < 0.003
+    assert sum(len(polygon.points) for polygon in polygons) < 80
+    assert not outlines(np.zeros((64, 64), np.uint8))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import psutil
 import pytest
 
 from recaster_tui.demo import DemoProgress, is_demo, make_demo
-from recaster_tui.demo.plan import read_marker
+from recaster_tui.demo.frames import exact_mask
+from recaster_tui.demo.plan import VERSION, DemoPlan, read_marker
 from recaster_tui.errors import BadInputError, DamagedError, ExitCode, RecasterError
 from recaster_tui.faces.codec import decode_pixels, read_face
 from recaster_tui.faces.geometry import alignment_matrix, transform_points
+from recaster_tui.faces.masks import hull_mask, polygon_mask
 from recaster_tui.faces.types import FaceType
 from recaster_tui.files import read_toml
 from recaster_tui.workspace import Workspace, open_workspace
@@ -81,6 +84,22 @@ def test_metadata_are_complete_and_true(demo: Workspace, side: str) -> None:
 
 
 @pytest.mark.parametrize("side", ["src", "dst"])
+def test_polygons_outline_the_exact_face(demo: Workspace, side: str) -> None:
+    folder = demo.src_faces if side == "src" else demo.dst_faces
+    plan = DemoPlan(seed=1, **SMALL)
+    for index, path in enumerate(sorted(folder.iterdir())):
+        face = read_face(path)
+        assert face.polygons and face.xseg_mask is None
+        drawn, exact = polygon_mask(face.shape, face.polygons), exact_mask(plan, side, index)
+        assert (drawn * exact).sum() / np.maximum(drawn, exact).sum() > 0.95
+        # Brows, nose, eyes and mouth are face; the hull that SAEHD trains with is much the same.
+        x, y = np.round(face.landmarks[17:]).astype(int).T
+        assert exact[y, x].mean() > 0.85
+        hull = hull_mask(face.shape, face.landmarks)
+        assert (hull * exact).sum() > 0.85 * hull.sum()
+
+
+@pytest.mark.parametrize("side", ["src", "dst"])
 def test_clip_holds_the_frames(demo: Workspace, side: str) -> None:
     video = demo.video(side)
     assert video is not None
@@ -113,6 +132,21 @@ def test_complete_demo_is_returned_untouched(demo: Workspace) -> None:
     assert [event.stage for event in events] == ["done"]
     assert digest(demo.root) == before
     assert stamp == {path: path.stat().st_mtime_ns for path in demo.root.rglob("*")}
+
+
+def test_complete_demo_of_an_older_version_is_taken_as_it_is(
+    demo: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(demo.root, folder)
+    marker = folder / "demo.toml"
+    marker.write_text(marker.read_text().replace(f"version = {VERSION}", "version = 1"))
+    before = digest(folder)
+    assert make_demo(folder, **SMALL).root == folder
+    assert digest(folder) == before
+    marker.write_text(marker.read_text().replace("complete = true", "complete = false"))
+    with pytest.raises(BadInputError, match=f"version 1, not {VERSION}"):
+        make_demo(folder, **SMALL)
 
 
 class StopHereError(Exception):
