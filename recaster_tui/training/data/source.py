@@ -169,9 +169,12 @@ class DataSource(BatchSource):
         return Batch(src, dst)
 
     def _spread(self, side: Side, n: int) -> Indices:
-        order = np.argsort(self._faces(side).cache.yaw, kind="stable")
+        """Faces of every turn of the head; the most frontal first, as a small screen shows one."""
+        yaw = self._faces(side).cache.yaw
+        order = np.argsort(yaw, kind="stable")
         places = (np.arange(n) + 0.5) / n * len(order)
-        return np.asarray(order[places.astype(np.int64)], np.int64)
+        chosen = order[places.astype(np.int64)]
+        return np.asarray(chosen[np.argsort(np.abs(yaw[chosen]), kind="stable")], np.int64)
 
     def _state(self) -> dict[str, Any]:
         return {
