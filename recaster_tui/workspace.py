@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recaster_tui.errors import BadInputError
+from recaster_tui.files import read_toml
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 
@@ -42,6 +44,28 @@ class Workspace:
             if path.is_file():
                 return path
         return None
+
+
+def stored_options(model_folder: Path) -> dict[str, Any]:
+    """Options that the model in ``model/<name>.<class>`` was last saved with; {} = no model.
+
+    Those of the generation that ``CURRENT`` names, else of the newest whose ``state.toml`` can be
+    read: the trainer falls back in the same way.
+    """
+    root = model_folder / "generations"
+    try:
+        current = (model_folder / "CURRENT").read_text("utf-8", "replace").strip()
+        names = sorted((p.name for p in root.iterdir() if p.name[:1].isdigit()), reverse=True)
+    except OSError:
+        return {}
+    for name in sorted(names, key=lambda name: name != current):
+        try:
+            options = read_toml(root / name / "state.toml").get("options")
+        except (OSError, ValueError):
+            continue
+        if isinstance(options, dict):
+            return options
+    return {}
 
 
 def looks_like_workspace(root: Path) -> bool:

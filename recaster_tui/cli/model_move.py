@@ -92,7 +92,8 @@ def save_ours(folder: Path, name: str, plain: PlainModel) -> Generation:
         _require_free(folder)  # again: now nobody else can begin one
         write_origin(folder, plain.origin)
         try:
-            validate(plain.model_class, plain.options.model_dump())
+            own = plain.options.model_dump()
+            validate(plain.model_class, own, trusted=own)
             config = Config(plain.model_class, name, plain.options, title=name)
             write_atomic(folder / CONFIG, dump_config(config))
         except OptionsError:

@@ -8,7 +8,7 @@ from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome
 from recaster_tui.options import ModelClass, OptionsError, parse_assignment
 from recaster_tui.options.config import find_config
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
-from recaster_tui.workspace import Workspace, open_workspace
+from recaster_tui.workspace import Workspace, open_workspace, stored_options
 
 DEMO_CONFIG = "demo"
 DEMO_SEED = 1
@@ -34,7 +34,12 @@ def train_workspace(
         RecasterError: the run failed; its exit code says how.
     """
     workspace = open_workspace(folder)
-    found = find_config(config)
+    likely = default_model_name(Path(config).name.removesuffix(".toml")) if name is None else name
+
+    def trusted(kind: ModelClass) -> dict[str, object]:
+        return stored_options(workspace.models / f"{likely}.{kind.value}")
+
+    found = find_config(config, trusted=trusted)
     options = found.options.model_dump(mode="json") | assigned(found.model, assignments)
     request = RunRequest(
         found.model,

@@ -126,7 +126,7 @@ def lenient(
     """Options of a model that exists, even where a new one could not have them.
 
     A refused value is replaced by its default and remarked on; a refused one that is fixed for the
-    life of a model stays, and the result is then not valid as a whole.
+    life of a model stays, and the result is then valid only for whom trusts it as this model's.
     """
     specs = spec_map(kind)
     rest = {k: v for k, v in values.items() if k in specs}
@@ -139,7 +139,7 @@ def lenient(
                 remarks.warn(where, f"{text}; {specs[key].default!r} is used")
             else:
                 forced[key] = kept
-                remarks.warn(where, f"{text}; kept as the weights have it, but not trainable here")
+                remarks.warn(where, f"{text}; kept as the weights have it")
     try:
         options = validate(kind, rest)
     except OptionsError as error:

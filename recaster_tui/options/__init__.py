@@ -26,6 +26,7 @@ from recaster_tui.options.spec import GROUPS, OptionSpec, When
 from recaster_tui.options.validation import (
     OptionsError,
     advice,
+    changed,
     defaults,
     effective,
     live_problem,
@@ -53,6 +54,7 @@ __all__ = [
     "XsegOptions",
     "advice",
     "all_configs",
+    "changed",
     "class_of",
     "config_from_table",
     "defaults",

@@ -4,9 +4,10 @@ import difflib
 import json
 import textwrap
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from recaster_tui.errors import BadInputError
 from recaster_tui.options.common import TrainingOptions
@@ -17,6 +18,9 @@ from recaster_tui.options.validation import OptionsError, defaults, specs, valid
 from recaster_tui.paths import find_all
 
 _TEXTS = ("title", "hardware", "description")
+
+Trusted: TypeAlias = Callable[[ModelClass], Mapping[str, object]]
+"""Options of the existing model of a class; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,13 @@ class Config:
     description: str = ""
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, trusted: Trusted | None = None) -> Config:
     """Read a config.
+
+    Args:
+        path: the file.
+        trusted: gives, for the class that the config turns out to be for, the options of the
+            model that exists and shall go on; see :func:`validate`.
 
     Raises:
         OptionsError: an option is unknown or wrong.
@@ -54,21 +63,23 @@ def load_config(path: Path) -> Config:
         raise BadInputError(f"no config file {path}", where=path) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(f"cannot read the config: {error}", where=path) from error
-    return config_from_table(table, path.stem, where=path)
+    return config_from_table(table, path.stem, where=path, trusted=trusted)
 
 
-def find_config(name_or_path: str | Path) -> Config:
+def find_config(name_or_path: str | Path, *, trusted: Trusted | None = None) -> Config:
     """Load a config by file path, or by name from the user's own and the shipped ones.
+
+    *trusted* as for :func:`load_config`.
 
     Raises:
         BadInputError: there is no such config; and as :func:`load_config`.
     """
     path = Path(name_or_path)
     if path.is_file():
-        return load_config(path)
+        return load_config(path, trusted=trusted)
     known = find_all("configs")
     if str(name_or_path) in known:
-        return load_config(known[str(name_or_path)])
+        return load_config(known[str(name_or_path)], trusted=trusted)
     near = difflib.get_close_matches(path.stem, known, n=1)
     message = f'no config "{name_or_path}"'
     raise BadInputError(
@@ -90,7 +101,11 @@ def all_configs() -> tuple[dict[str, Config], list[BadInputError]]:
 
 
 def config_from_table(
-    table: Mapping[str, object], name: str, *, where: Path | str | None = None
+    table: Mapping[str, object],
+    name: str,
+    *,
+    where: Path | str | None = None,
+    trusted: Trusted | None = None,
 ) -> Config:
     """Make a config of a parsed TOML table. Raises as :func:`load_config`."""
     known = ", ".join(model.value for model in ModelClass)
@@ -120,7 +135,8 @@ def config_from_table(
         if not isinstance(table.get(key, ""), str):
             raise BadInputError(f"{key} must be text", where=where)
     texts = {key: str(table.get(key, "")) for key in _TEXTS}
-    return Config(model, name, validate(model, options, where=where), **texts)
+    own = trusted(model) if trusted is not None else None
+    return Config(model, name, validate(model, options, where=where, trusted=own), **texts)
 
 
 def dump_config(config: Config | TrainingOptions, *, only_changed: bool = False) -> str:

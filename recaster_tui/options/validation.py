@@ -50,7 +50,11 @@ def defaults(model: ModelClass | str) -> TrainingOptions:
 
 
 def validate(
-    model: ModelClass | str, values: Mapping[str, object], *, where: Path | str | None = None
+    model: ModelClass | str,
+    values: Mapping[str, object],
+    *,
+    where: Path | str | None = None,
+    trusted: Mapping[str, object] | None = None,
 ) -> TrainingOptions:
     """Make checked options of *values*; what is missing takes its default.
 
@@ -60,16 +64,23 @@ def validate(
         model: model class.
         values: option values by key.
         where: file they came from, for the message.
+        trusted: options (by our keys) of a model that exists. Its networks are there, whatever
+            we would have recommended: a number that is fixed for the life of a model may lie
+            outside its range if it is the model's own. Types, the architecture's grammar and
+            the rules between options hold as ever.
 
     Raises:
         OptionsError: names every wrong option, its range and default, or the nearest name.
     """
-    clean, found = _clean(model, values)
+    clean, found = _clean(model, values, trusted)
     found |= _rule_problems(model, clean, found)
     if found:
         raise OptionsError(
             found, where=where, hint=f"recaster options {ModelClass(model).value} lists them all"
         )
+    if any(_range_problem(spec_map(model)[key], value) for key, value in clean.items()):
+        # Trusted: pydantic would refuse it. Every value and rule has been checked above.
+        return _candidate(model, clean)
     try:
         return options_class(model).model_validate(clean)
     except ValidationError as error:  # a rule that _rule_problems does not know: say it plainly
@@ -77,9 +88,17 @@ def validate(
         raise OptionsError(messages, where=where) from error
 
 
-def problems(model: ModelClass | str, values: Mapping[str, object]) -> dict[str, str]:
-    """What is wrong with *values*, by key; empty when nothing is. For a form while it is typed."""
-    clean, found = _clean(model, values)
+def problems(
+    model: ModelClass | str,
+    values: Mapping[str, object],
+    *,
+    trusted: Mapping[str, object] | None = None,
+) -> dict[str, str]:
+    """What is wrong with *values*, by key; empty when nothing is. For a form while it is typed.
+
+    *trusted* as for :func:`validate`.
+    """
+    clean, found = _clean(model, values, trusted)
     return found | _rule_problems(model, clean, found)
 
 
@@ -134,8 +153,19 @@ def live_problem(options: TrainingOptions, key: str, value: object) -> str | Non
             return f"{name} is fixed once the model exists"
         if not spec.live:
             return f"{name} cannot change while training: stop, change it, and resume"
-    found = problems(model, options.model_dump() | dict.fromkeys(keys, value))
+    own = options.model_dump()
+    found = problems(model, own | dict.fromkeys(keys, value), trusted=own)
     return "; ".join(found.values()) or None
+
+
+def changed(options: TrainingOptions, values: Mapping[str, object]) -> TrainingOptions:
+    """A checked copy of a model's *options* with *values* replaced; its own are trusted.
+
+    Raises:
+        OptionsError: a value that cannot be used.
+    """
+    own = options.model_dump()
+    return validate(class_of(options), own | dict(values), trusted=own)
 
 
 def unknown_option(model: ModelClass | str, key: str) -> str:
@@ -152,7 +182,9 @@ def unknown_option(model: ModelClass | str, key: str) -> str:
 
 
 def _clean(
-    model: ModelClass | str, values: Mapping[str, object]
+    model: ModelClass | str,
+    values: Mapping[str, object],
+    trusted: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, OptionValue], dict[str, str]]:
     """Usable values by our keys, and the problems of the others."""
     known = spec_map(model)
@@ -174,11 +206,22 @@ def _clean(
             except ValueProblem as problem:
                 found[name] = str(problem)
                 continue
-            if message := _range_problem(known[name], value):
+            message = _range_problem(known[name], value)
+            if message and not _is_trusted(known[name], value, trusted or {}):
                 found[name] = message
             else:
                 clean[name] = value
     return clean, found
+
+
+def _is_trusted(spec: OptionSpec, value: OptionValue, trusted: Mapping[str, object]) -> bool:
+    """Whether *value* is what a model that exists was made with, and can be at all."""
+    if not spec.locked or spec.key not in trusted or float(value) <= 0:
+        return False
+    try:
+        return coerce(spec, trusted[spec.key]) == value
+    except ValueProblem:
+        return False
 
 
 def _range_problem(spec: OptionSpec, value: OptionValue) -> str | None:

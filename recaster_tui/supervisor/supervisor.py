@@ -22,7 +22,7 @@ from recaster_tui.supervisor.launcher import Launcher
 from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.run import POLL_SECONDS, Run, parse_process, write_process
 from recaster_tui.supervisor.state import RunState
-from recaster_tui.workspace import Workspace, open_workspace
+from recaster_tui.workspace import Workspace, open_workspace, stored_options
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,9 @@ class Supervisor:
             OptionsError, BadInputError: what was asked for cannot be done; nothing was made.
             EnvironmentProblem: the run folder or the process cannot be made.
         """
-        options = validate(request.model_class, request.options).model_dump(mode="json")
+        own = stored_options(workspace.models / f"{request.model_name}.{request.model_class}")
+        checked = validate(request.model_class, request.options, trusted=own)
+        options = checked.model_dump(mode="json")
         if request.target_iterations is not None:
             options["target_iterations"] = request.target_iterations
         for side, folder in (("source", workspace.src_faces), ("destination", workspace.dst_faces)):

@@ -11,7 +11,7 @@ import torch
 
 import recaster_tui
 from recaster_tui.errors import RecasterError
-from recaster_tui.options import TrainingOptions, live_problem, spec_map, validate
+from recaster_tui.options import TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
 from recaster_tui.training.commands import Desk, StopFlag, obey
 from recaster_tui.training.failures import (
@@ -252,7 +252,7 @@ class Trainer:
         if problem is not None:
             raise BadOptionsError(problem)
         self._tell()
-        self.options = validate(self._session.model_class, self.options.model_dump() | {key: value})
+        self.options = changed(self.options, {key: value})
         value = getattr(self.options, key)
         if key == "target_iterations":
             self._target = int(value)

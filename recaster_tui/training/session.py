@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.options import ModelClass, TrainingOptions, live_problem, specs, validate
+from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem, specs, validate
 from recaster_tui.protocol import EventType, RunFolder, RunSpec, read_run_spec
 from recaster_tui.training.failures import BadOptionsError, TooFewFacesError
 from recaster_tui.training.generations import Damage, set_aside
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import Batch, DataNeeds, TrainableModel
+from recaster_tui.workspace import stored_options
 
 if TYPE_CHECKING:
     from recaster_tui.faces.faceset import Faceset, Skipped
@@ -119,9 +120,10 @@ def open_session(root: Path) -> Session:
     """
     folder = RunFolder(root.resolve())
     spec = read_run_spec(folder.spec)
-    options = validate(spec.model_class, spec.options, where=folder.spec)
     # runs/<run-id>: a workspace can be moved, the run finds its place from where it lies.
     workspace = folder.root.parent.parent
+    own = stored_options(workspace / spec.model_folder)
+    options = validate(spec.model_class, spec.options, where=folder.spec, trusted=own)
     return Session(folder, spec, workspace, options, {}, options.seed or secrets.randbelow(2**31))
 
 
@@ -154,7 +156,7 @@ def take_over(session: Session, state: Mapping[str, Any]) -> Session:
     if state.get("run_id") == session.spec.run_id:
         for key, value in dict(state.get("live", {})).items():
             if live_problem(options, key, value) is None:
-                options = options.changed(**{key: value})
+                options = changed(options, {key: value})
                 live[key] = value
     seed = session.options.seed or int(state.get("seed", 0)) or session.seed
     return replace(session, options=options, live=live, seed=seed)

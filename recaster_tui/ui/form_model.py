@@ -76,6 +76,7 @@ class FormModel:
         device: auto, cpu, cuda, …
         values: option key to value; may hold raw text that could not be read as its kind.
         exists: a model of this name exists, so ``locked`` options are fixed.
+        own: options that model was saved with; its fixed ones are right whatever they are.
         running: a trainer works on it, so only ``live`` options change.
         folded: groups shown as their heading only.
         query: filter over labels, keys and DeepFaceLab's names.
@@ -87,6 +88,7 @@ class FormModel:
     devices: tuple[str, ...] = ("auto", "cpu")
     values: dict[str, Any] = field(default_factory=dict)
     exists: bool = False
+    own: Mapping[str, Any] = field(default_factory=dict)
     running: bool = False
     folded: set[str] = field(default_factory=set)
     query: str = ""
@@ -183,7 +185,7 @@ class FormModel:
     def errors(self) -> dict[str, str]:
         """Message by key; "" is for the whole form. Empty = may start."""
         if self._errors is None:
-            self._errors = dict(problems(self.model, self.values))
+            self._errors = dict(problems(self.model, self.values, trusted=self.own))
             if message := name_problem(self.name):
                 self._errors[NAME] = message
         return self._errors
@@ -255,6 +257,11 @@ class FormModel:
         if item.kind in ("int", "float") and isinstance(value, int | float):
             return _step(item, float(value), direction)
         return value
+
+    def found(self, own: Mapping[str, Any] | None) -> None:
+        """Whether a model of this name exists (None = no), and the options it was saved with."""
+        self.exists, self.own = own is not None, own or {}
+        self._errors = None
 
     def fold(self, group: str) -> None:
         """Show or hide a group's fields."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recaster_tui.errors import BadInputError, DamagedError
 from recaster_tui.nets.layers import build
-from recaster_tui.options import ModelClass, TrainingOptions, live_problem
+from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, StepResult
 from recaster_tui.training.optimizers import KINDS, DflOptimizer, global_norm
 
@@ -214,7 +214,7 @@ class Model(ABC):
         problem = live_problem(self.options, key, value)
         if problem:
             raise BadInputError(problem)
-        self.options = self.options.changed(**{key: value})
+        self.options = changed(self.options, {key: value})
         self.needs = self._needs()
         self._apply_options()
 

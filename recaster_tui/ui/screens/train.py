@@ -27,6 +27,7 @@ from recaster_tui.ui.widgets.option_rows import OptionRows
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.preview import PreviewWidget
 from recaster_tui.ui.widgets.status_line import StatusLine
+from recaster_tui.workspace import stored_options
 
 if TYPE_CHECKING:
     from recaster_tui.options import Config
@@ -305,7 +306,9 @@ class TrainScreen(RunCommands):
         """Whether the configured model exists: its fixed options are then known and fixed."""
         form = self.form_model
         folder = self.model_folder()
-        existed, form.exists = form.exists, folder is not None and (folder / "CURRENT").exists()
+        existed = form.exists
+        there = folder is not None and (folder / "CURRENT").exists()
+        form.found(stored_options(folder) if folder is not None and there else None)
         return form.exists and not existed
 
     def on_option_rows_changed(self, event: OptionRows.Changed) -> None:
@@ -351,6 +354,9 @@ class TrainScreen(RunCommands):
                 form.load(form.model, record.options)
                 self.notify("its configuration was loaded", title=f"{form.name} exists")
                 return
+        if form.own:  # never trained here: imported
+            form.load(form.model, form.own)
+            self.notify("its configuration was loaded", title=f"{form.name} exists")
 
     def action_load(self) -> None:
         """Choose one of the configs."""
