@@ -17,7 +17,7 @@ from recaster_tui.interop.dfl_layout import (
 )
 from recaster_tui.nets import amp, ops, saehd
 from recaster_tui.nets.discriminators import CodeDiscriminator, UNetPatchDiscriminator
-from recaster_tui.nets.layers import build
+from recaster_tui.nets.layers import TLU, FRNorm2d, build
 from recaster_tui.nets.xseg import XSeg
 from recaster_tui.options import gan_strides
 
@@ -121,3 +121,24 @@ def test_ms_ssim() -> None:
     assert torch.allclose(ops.ms_ssim(a, a), torch.ones(2, 3), atol=1e-5)
     near, far = ops.ms_ssim(a, 0.9 * a + 0.1 * b), ops.ms_ssim(a, 0.5 * a + 0.5 * b)
     assert bool((near > far).all() and (near < 1).all() and (far > 0).all())
+
+
+@pytest.mark.parametrize("layer", [FRNorm2d(3), TLU(3)])
+def test_written_out_gradients(layer: nn.Module) -> None:
+    layer = layer.double()
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.double, generator=generator).requires_grad_()
+    parameters = {
+        name: torch.randn(p.shape, dtype=p.dtype, generator=generator).requires_grad_()
+        for name, p in layer.named_parameters()
+    }
+
+    def run(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        given = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(layer, given, (x,))
+
+    values = tuple(parameters.values())
+    assert torch.autograd.gradcheck(run, (x, *values))
+    with torch.no_grad():
+        plain = run(x, *values)
+    assert torch.equal(plain, run(x, *values).detach())
