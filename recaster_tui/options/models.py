@@ -15,6 +15,7 @@ from recaster_tui.options.network import FaceTypeName
 from recaster_tui.options.spec import When, option, revised
 
 _DF = When("architecture", "starts", "df")
+PRETRAIN_FACES = "pretrain/aligned"
 
 
 class SaehdOptions(AutoencoderOptions):
@@ -81,10 +82,19 @@ class SaehdOptions(AutoencoderOptions):
         group="Run",
         dfl="pretrain",
         help="""Learns faces in general from a large mixed set first, which saves time for every
-        model started from it. Warp, styles, GAN and learning rate dropout are off and flips
-        on meanwhile; switching it off starts counting at 0 again. Not built yet: training with
-        it is refused.""",
+        model started from it. Warp, styles, GAN, colour transfer and learning rate dropout are
+        off and flips on meanwhile. Switching it off for the next run keeps what was learnt,
+        except the part that holds the identities, and starts counting at 0 again.""",
         recommended="no: yes only with thousands of faces of many people",
+    )
+    pretrain_faces: str = option(
+        PRETRAIN_FACES,
+        label="Pretraining faces",
+        group="Run",
+        shown_when=When("pretrain", "is", True),
+        help="""Folder of aligned faces of many people that pretraining learns from instead of the
+        source and destination faces; relative to the workspace.""",
+        recommended="pretrain/aligned: some ten thousand faces in all poses and lights",
     )
 
     @classmethod
@@ -116,6 +126,8 @@ class SaehdOptions(AutoencoderOptions):
     def cross_problems(self) -> Iterator[Problem]:
         """Architecture grammar and what depends on it."""
         yield from super().cross_problems()
+        if self.pretrain and not self.pretrain_faces:
+            yield "pretrain_faces", f"pretrain_faces is empty: a folder, such as {PRETRAIN_FACES}"
         try:
             kind = self.parsed_architecture.kind
         except ValueError as error:

@@ -20,12 +20,13 @@ class When:
 
     Attributes:
         key: option looked at.
-        test: ``in`` (value is one of), ``above`` (number greater than), ``starts`` (text begins).
+        test: ``in`` (value is one of), ``above`` (number greater than), ``starts`` (text begins),
+            ``is`` (value equals).
         value: what it is compared with.
     """
 
     key: str
-    test: Literal["in", "above", "starts"]
+    test: Literal["in", "above", "starts", "is"]
     value: OptionValue | tuple[str, ...]
 
     def holds(self, values: Mapping[str, object]) -> bool:
@@ -33,6 +34,8 @@ class When:
         found = values.get(self.key)
         if self.test == "in":
             return isinstance(self.value, tuple) and found in self.value
+        if self.test == "is":
+            return found == self.value
         if self.test == "starts":
             return isinstance(found, str) and found.lower().startswith(str(self.value))
         return (
@@ -45,6 +48,8 @@ class When:
         """``gan_power is above 0`` and the like, for help and messages."""
         if self.test == "in" and isinstance(self.value, tuple):
             return f"{self.key} is {' or '.join(self.value)}"
+        if self.test == "is":
+            return f"{self.key} is {show(self.value)}"
         if self.test == "starts":
             return f"{self.key} starts with {self.value}"
         return f"{self.key} is above {self.value}"
@@ -96,6 +101,8 @@ class OptionSpec:
         if self.kind == "choice":
             return ", ".join(self.choices)
         if self.kind == "text":
+            if not self.choices:
+                return "a folder, relative to the workspace"
             return "df or liae, then optionally - and any of u d t c"
         low, high = show(self.minimum), show(self.maximum)
         if self.maximum is None:

@@ -138,13 +138,7 @@ class Supervisor:
         options = checked.model_dump(mode="json")
         if request.target_iterations is not None:
             options["target_iterations"] = request.target_iterations
-        for side, folder in (("source", workspace.src_faces), ("destination", workspace.dst_faces)):
-            if not folder.is_dir():
-                raise BadInputError(
-                    f"there are no {side} faces",
-                    where=folder,
-                    hint="extract faces there first, or try things with: recaster demo DIR",
-                )
+        _require_faces(workspace, options)
         try:
             spec = RunSpec(
                 run_id=new_run_id(request.model_class),
@@ -481,6 +475,17 @@ def _news(folder: RunFolder, record: RunRecord) -> bool:
         return folder.process.stat().st_mtime > record.updated
     except OSError:
         return False
+
+
+def _require_faces(workspace: Workspace, options: Mapping[str, Any]) -> None:
+    folders = {"source": workspace.src_faces, "destination": workspace.dst_faces}
+    hint = "extract faces there first, or try things with: recaster demo DIR"
+    if options.get("pretrain") and (stored := options.get("pretrain_faces")):
+        folders = {"pretraining": workspace.absolute(str(stored))}
+        hint = "pretrain_faces names it; copy aligned faces of many people there"
+    for title, folder in folders.items():
+        if not folder.is_dir():
+            raise BadInputError(f"there are no {title} faces", where=folder, hint=hint)
 
 
 def _bad_request(request: RunRequest, error: ValidationError) -> BadInputError:

@@ -27,6 +27,7 @@ from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch, TrainableModel
+from recaster_tui.training.pretraining import leaves_pretraining
 from recaster_tui.training.previews import Previews
 from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.saver import SaveOutcome, Saver
@@ -373,7 +374,7 @@ class Trainer:
                 "faces; the last good save is kept",
             )
         loaded = load_model(folder, before=onset)
-        if loaded is None:
+        if loaded is None or leaves_pretraining(self._session, loaded.snapshot.state):
             raise NonFiniteError(
                 f"{_TROUBLE[why]} at iteration {onset}, before anything was saved",
                 hint="lower the learning rate or use precision = float32",

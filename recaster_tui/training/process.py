@@ -21,6 +21,13 @@ from recaster_tui.training.loop import Parts, Trainer
 from recaster_tui.training.meter import FLUSHES_PER_SECOND
 from recaster_tui.training.metrics import MachineMeter
 from recaster_tui.training.models.base import pick_device
+from recaster_tui.training.pretraining import (
+    keep_pretrained,
+    leaves_pretraining,
+    same_faces,
+    tell_graduation,
+    with_fresh_identities,
+)
 from recaster_tui.training.saver import Saver
 from recaster_tui.training.session import (
     BuildModel,
@@ -29,6 +36,7 @@ from recaster_tui.training.session import (
     describe_device,
     load_faces,
     open_session,
+    own_sides,
     report_skipped,
     take_over,
     warn_damaged,
@@ -59,11 +67,18 @@ def train(
             session = take_over(session, loaded.snapshot.state)
             context.iteration = loaded.generation.iteration
             context.saved = context.iteration
-        history = LossHistory(context.folder.losses, _losses(loaded))
+        graduates = loaded is not None and leaves_pretraining(session, loaded.snapshot.state)
+        if graduates:
+            context.iteration, context.saved = 0, None
+        history = LossHistory(context.folder.losses, _losses(None if graduates else loaded))
         _hello(context, session, device)
         if loaded is not None:
             warn_damaged(context.journal, session.model_folder, loaded.damaged)
-        parts = _build(context, session, device, loaded, history, build, feed)
+            if graduates:
+                context.say(Phase.SAVING, "keeping a backup of the pretrained model")
+                keep_pretrained(session.model_folder, loaded.generation)
+                tell_graduation(context.journal, loaded)
+        parts = _build(context, session, device, loaded, graduates, history, build, feed)
         cleanup.callback(parts.data.close)
         cleanup.callback(parts.saver.close)
         seconds = float(loaded.snapshot.state.get("trained_seconds", 0.0)) if loaded else 0.0
@@ -83,6 +98,7 @@ def _build(
     session: Session,
     device: torch.device,
     loaded: Loaded | None,
+    graduates: bool,
     history: LossHistory,
     build_model: BuildModel,
     open_data: OpenData,
@@ -97,10 +113,14 @@ def _build(
         session.model_class,
         session.options,
         device,
-        seed=session.generator_seed(context.iteration, 1),
+        # Another seed, or the fresh networks would start as they did before pretraining.
+        seed=session.generator_seed(context.iteration, 3 if graduates else 1),
     )
     if loaded is not None:
-        model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
+        weights = loaded.snapshot.weights
+        if graduates:
+            weights = with_fresh_identities(weights, model.state()["weights"])
+        model.load_state(weights, loaded.snapshot.optimizer)
     context.check_stop()
     context.say(Phase.LOADING_DATA, "preparing the faces")
 
@@ -116,10 +136,11 @@ def _build(
         cache_dir=session.cache_dir,
         progress=progress,
     )
-    for side, skipped in data.skipped.items():
+    for side in own_sides(faces):
+        skipped = data.skipped[side]
         usable = len(faces[side].faces) - len(skipped)
         report_skipped(session, context.journal, side, skipped, usable)
-    if loaded is not None and "data" in loaded.snapshot.state:
+    if loaded is not None and "data" in loaded.snapshot.state and same_faces(session, loaded):
         data.load_state_dict(json.loads(loaded.snapshot.state["data"]))
     saver = Saver(session.model_folder, context.journal, context.saved)
     return Parts(session, model, data, context.journal, context.desk, context.stop, history, saver)

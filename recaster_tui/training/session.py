@@ -167,6 +167,8 @@ def load_faces(
 ) -> dict[str, "Faceset"]:
     """Open ``src`` and ``dst``; what is skipped is journaled and listed in ``skipped.txt``.
 
+    While pretraining both are one faceset, the pretraining one.
+
     Raises:
         BadInputError: a folder is missing.
         TooFewFacesError: fewer than :data:`MINIMUM_FACES` usable faces.
@@ -174,26 +176,33 @@ def load_faces(
     from recaster_tui.faces.faceset import open_faceset
 
     facesets: dict[str, Faceset] = {}
-    for side, stored in faces_folders(session).items():
+    folders = faces_folders(session)
+    title = dict.fromkeys(folders, "pretraining") if pretrains(session) else _TITLE
+    for side, stored in folders.items():
         folder = (session.workspace / stored).resolve()
+        if pretrains(session) and facesets:
+            facesets[side] = next(iter(facesets.values()))
+            continue
         if not folder.is_dir():
             raise BadInputError(
-                f"there is no folder of {_TITLE[side]} faces",
+                f"there is no folder of {title[side]} faces",
                 where=folder,
-                hint="extract faces first, or make a synthetic workspace: recaster demo DIR",
+                hint="pretrain_faces names it; copy aligned faces of many people there"
+                if pretrains(session)
+                else "extract faces first, or make a synthetic workspace: recaster demo DIR",
             )
 
         def report(current: int, total: int, *_: object, side: str = side) -> None:
-            progress(f"{_TITLE[side]} faces", current, total, "files")
+            progress(f"{title[side]} faces", current, total, "files")
 
         facesets[side] = open_faceset(folder, report)
     skipped_list(session).unlink(missing_ok=True)  # of an earlier start
-    for side, faceset in facesets.items():
+    for side, faceset in own_sides(facesets).items():
         report_skipped(session, journal, side, faceset.skipped, len(faceset.faces))
     for side, faceset in facesets.items():
         if len(faceset.faces) < MINIMUM_FACES:
             raise TooFewFacesError(
-                f"only {len(faceset.faces)} usable {_TITLE[side]} faces, "
+                f"only {len(faceset.faces)} usable {title[side]} faces, "
                 f"{len(faceset.skipped)} files skipped; at least {MINIMUM_FACES} are needed, "
                 "a few hundred for a good result",
                 where=faceset.folder,
@@ -204,8 +213,24 @@ def load_faces(
     return facesets
 
 
+def own_sides(facesets: Mapping[str, "Faceset"]) -> dict[str, "Faceset"]:
+    """Each faceset once, by the first side that it is for."""
+    found: dict[str, Faceset] = {}
+    for side, faceset in facesets.items():
+        if all(faceset is not other for other in found.values()):
+            found[side] = faceset
+    return found
+
+
+def pretrains(session: Session) -> bool:
+    """Whether this run learns from the pretraining faces."""
+    return bool(getattr(session.options, "pretrain", False))
+
+
 def faces_folders(session: Session) -> dict[str, str]:
     """The faces folder of each side, relative to the workspace."""
+    if pretrains(session):
+        return dict.fromkeys(("src", "dst"), str(getattr(session.options, "pretrain_faces", "")))
     return {"src": session.spec.src, "dst": session.spec.dst}
 
 

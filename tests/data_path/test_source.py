@@ -213,3 +213,24 @@ def test_too_few_faces(goldens: Path, tmp_path: Path) -> None:
     lonely = open_faceset(folder)
     with pytest.raises(BadInputError, match="1 usable faces"):
         open_data(lonely, lonely, NEEDS, device=CPU, seed=1, cache_dir=tmp_path / "c")
+
+
+def test_an_empty_faceset_and_one_face_are_too_few(goldens: Path, tmp_path: Path) -> None:
+    full = open_faceset(goldens / "faceset/src/aligned")
+    for count in (0, 1):
+        few = replace(full, faces=full.faces[:count])
+        with pytest.raises(BadInputError, match=f"destination faceset has {count} usable"):
+            open_data(full, few, NEEDS, device=CPU, seed=1, cache_dir=tmp_path)
+
+
+def test_one_faceset_for_both_sides_is_held_once(goldens: Path, tmp_path: Path) -> None:
+    faces = open_faceset(goldens / "faceset/src/aligned")
+    source = open_data(faces, faces, NEEDS, device=CPU, seed=1, cache_dir=tmp_path)
+    assert isinstance(source, DataSource)
+    try:
+        assert source._faces("src") is source._faces("dst")
+        batch = source.next_batch()
+        # not the same faces at the same time: each side has its own order
+        assert not torch.equal(batch.src.target, batch.dst.target)
+    finally:
+        source.close()

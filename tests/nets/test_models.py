@@ -10,7 +10,7 @@ from torch import Tensor
 from recaster_tui.errors import BadInputError, DamagedError
 from recaster_tui.options import ModelClass, TrainingOptions, defaults
 from recaster_tui.training.models import build_model
-from recaster_tui.training.models.base import Batch, SideBatch
+from recaster_tui.training.models.base import Batch, SideAugment, SideBatch
 from recaster_tui.training.models.engine import Model
 from recaster_tui.training.optimizers import KINDS, AdaBelief, RMSprop, global_norm
 
@@ -206,9 +206,37 @@ def test_foreign_weights_are_refused() -> None:
     assert changed(before, weights(made)) == set()
 
 
-def test_pretrain_is_refused_by_name() -> None:
+def test_xsegs_pretraining_is_refused_by_name() -> None:
     with pytest.raises(BadInputError, match="pretrain"):
-        model(pretrain=True)
+        model("xseg", pretrain=True)
+
+
+def test_pretraining_overrules_options_but_keeps_them() -> None:
+    wanted: dict[str, Any] = {
+        "architecture": "df-ud",
+        "random_hsv_power": 0.1,
+        "color_transfer": "rct",
+        "learning_rate_dropout": "on",
+        "gan_power": 0.1,
+        "true_face_power": 0.1,
+        "face_style_power": 1.0,
+        "background_style_power": 1.0,
+    }
+    made = model(pretrain=True, **wanted)
+    needs, off = made.needs, SideAugment(flip=True, warp=False)
+    assert (needs.src, needs.dst, needs.uniform_yaw) == (off, off, True)
+    assert set(made.networks) == {"encoder", "inter", "decoder_src", "decoder_dst"}
+    assert not made.optimizers["src_dst_opt"].dropout
+    assert made.train_step(batch()).finite
+    made.set_option("gan_power", 0.2)  # noted for later
+    assert "D_src" not in made.networks
+    kept = made.options.model_dump()
+    assert kept == kept | wanted | {"gan_power": 0.2}
+    # df's inter learns while pretraining; liae's inter_AB rests (quirk 7)
+    assert any(name.startswith("inter/") for name in made.trainable("src_dst_opt"))
+    liae = {"pretrain": True, "architecture": "liae-ud"}
+    active = {n.split("/")[0] for n in model(**liae).trainable("src_dst_opt")}
+    assert active == {"encoder", "inter_B", "decoder"}
 
 
 def test_bfloat16_is_close() -> None:

@@ -13,7 +13,7 @@ def value_of(spec: OptionSpec) -> st.SearchStrategy[Any]:
     if spec.kind == "bool":
         return st.booleans()
     if spec.kind in ("choice", "text"):
-        return st.sampled_from(spec.choices)
+        return st.sampled_from(spec.choices or (spec.default, "../many faces"))
     high = spec.maximum if spec.maximum is not None else 10**9
     assert spec.minimum is not None
     if spec.kind == "int":

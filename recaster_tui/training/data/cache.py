@@ -153,7 +153,7 @@ class FaceCache:
             entries = _fill(
                 temporary, size, len(keys), make, threads, lambda n: _tell(progress, what, n, keys)
             )
-            _append_index(temporary, entries)
+            _append_index(temporary, size, entries)
         fresh = _read(path, size)
         if fresh is None:
             raise EnvironmentProblem("the face cache cannot be read back", where=path)
@@ -300,11 +300,10 @@ def _tell(progress: Progress | None, what: str, done: int, keys: Sequence[str]) 
         progress(done, total, what)
 
 
-def _append_index(path: Path, entries: Sequence[_Entry]) -> None:
-    records = path.stat().st_size
+def _append_index(path: Path, size: int, entries: Sequence[_Entry]) -> None:
     index = json.dumps(
         {
-            "record": records // len(entries) if entries else 0,
+            "record": size,
             "faces": [(e.key, e.yaw, e.code, e.message) for e in entries],
         }
     ).encode()

@@ -20,6 +20,7 @@ from recaster_tui.training.models.base import Batch, DataNeeds, SideAugment, Sid
 
 MINIMUM_FACES = 2
 
+_OTHER: dict[Side, Side] = {"src": "dst", "dst": "src"}
 _PREVIEW_SEED = 20_040_229
 # Names of random streams: what a generator is for, so that none shares numbers with another.
 _FACES, _REFERENCES, _PARAMETERS = 1, 2, 3
@@ -85,7 +86,7 @@ class DataSource(BatchSource):
         for side in SIDES:
             self._open(side, needs, kind)
             cache = self._stores[side, kind].cache
-            require_faces(cache, SIDE_TITLES[side], self._facesets[side].folder, MINIMUM_FACES)
+            require_faces(cache, self._title(side), self._facesets[side].folder, MINIMUM_FACES)
         self._kind: Kind = kind
         self._makers = {
             side: SideMaker(
@@ -108,6 +109,9 @@ class DataSource(BatchSource):
             # Only one set of faces is needed at a time: do not hold device memory for two.
             self._stores.pop((side, "face"), None)
             self._stores.pop((side, "face+parts"), None)
+        if self._one_set and (other := self._stores.get((_OTHER[side], kind))) is not None:
+            self._stores[side, kind] = other
+            return
         noun = "pictures for colour transfer" if kind == "picture" else "faces"
         cache = FaceCache.open(
             self._facesets[side],
@@ -116,15 +120,23 @@ class DataSource(BatchSource):
             self._cache_dir,
             kind=kind,
             progress=self._progress,
-            what=f"{SIDE_TITLES[side]} {noun}",
+            what=f"{self._title(side)} {noun}",
         )
         self._stores[side, kind] = FaceStore(cache, self._device)
+
+    @property
+    def _one_set(self) -> bool:
+        """Whether both sides are the same faces, as while pretraining."""
+        return self._facesets["src"] is self._facesets["dst"]
+
+    def _title(self, side: Side) -> str:
+        return "training" if self._one_set else SIDE_TITLES[side]
 
     def _references(self, side: Side, needs: DataNeeds) -> FaceStore | None:
         augment: SideAugment = getattr(needs, side)
         if augment.color_transfer not in TRANSFERS:
             return None
-        other: Side = "dst" if side == "src" else "src"
+        other = _OTHER[side]
         self._open(other, needs, "picture")
         return self._stores[other, "picture"]
 
@@ -137,8 +149,7 @@ class DataSource(BatchSource):
                 if needs.uniform_yaw
                 else ShuffledQueue(len(cache), self.seed, number, _FACES)
             )
-            other: Side = "dst" if side == "src" else "src"
-            if (pictures := self._stores.get((other, "picture"))) is not None:
+            if (pictures := self._stores.get((_OTHER[side], "picture"))) is not None:
                 count = len(pictures.cache)
                 samplers[f"{side}-references"] = ShuffledQueue(
                     count, self.seed, number, _REFERENCES

@@ -25,6 +25,30 @@ class Codes:
     swap: Tensor
 
 
+def effective(options: SaehdOptions) -> SaehdOptions:
+    """What *options* mean while pretraining (3.9); themselves when it is off.
+
+    Quirk 8, a true face term judged by a discriminator that does not learn, is dropped.
+    """
+    if not options.pretrain:
+        return options
+    return options.model_copy(
+        update={
+            "random_warp": False,
+            "random_src_flip": True,
+            "random_dst_flip": True,
+            "uniform_yaw": True,
+            "random_hsv_power": 0.0,
+            "color_transfer": "none",
+            "learning_rate_dropout": "off",
+            "gan_power": 0.0,
+            "true_face_power": 0.0,
+            "face_style_power": 0.0,
+            "background_style_power": 0.0,
+        }
+    )
+
+
 class SaehdModel(FaceModel):
     """SAEHD; also the body of Quick96, which fixes the options."""
 
@@ -51,11 +75,16 @@ class SaehdModel(FaceModel):
 
     # -- options ----------------------------------------------------------------------------
 
+    @property
+    def effective(self) -> SaehdOptions:
+        """The options as they act now: :func:`effective`."""
+        return effective(self.options)
+
     def _rule(self) -> Rule:
-        return self.rule_of(self.options)
+        return self.rule_of(self.effective)
 
     def _apply_options(self) -> None:
-        o = self.options
+        o = self.effective
         if o.true_face_power and "dis" not in self.networks:
             side = o.resolution // (8 if not (self.archi.d or self.archi.t) else 16)
             if self.archi.d and self.archi.t:
@@ -75,12 +104,13 @@ class SaehdModel(FaceModel):
             self._rule().apply(optimizer)
 
     def _needs(self) -> DataNeeds:
-        return self.needs_of(self.options, hsv_power=self.options.random_hsv_power)
+        o = self.effective
+        return self.needs_of(o, hsv_power=o.random_hsv_power)
 
     def trainable(self, optimizer: str) -> list[str]:
         """All of the optimizer's; liae's inter_AB rests while random warp is off (quirk 7)."""
         names = self.trainable_ever(optimizer)
-        if self.archi.liae and not self.options.random_warp:
+        if self.archi.liae and not self.effective.random_warp:
             return [name for name in names if not name.startswith("inter_AB/")]
         return names
 
@@ -122,7 +152,7 @@ class SaehdModel(FaceModel):
 
     def objective(self, batch: Batch) -> Objective:
         """Terms of 3.7 and the generator's of 3.8."""
-        o = self.options
+        o = self.effective
         pair, soft = self._pair(batch)
         count = len(pair.warped) // 2
         with self.autocast():
@@ -154,7 +184,7 @@ class SaehdModel(FaceModel):
         self, codes: Codes, pair: Pair, soft: losses.SoftMasks, dst: Tensor, dst_mask: Tensor
     ) -> Tensor:
         """Face and background style of the swap; only here the swap is decoded at all."""
-        o = self.options
+        o = self.effective
         count, resolution = len(dst), dst.shape[-1]
         total = dst.new_zeros(count)
         if o.face_style_power:
@@ -180,7 +210,7 @@ class SaehdModel(FaceModel):
 
     def contests(self, batch: Batch) -> dict[str, Objective]:
         """The code discriminator's and the GAN's losses (3.8), on the weights as they are now."""
-        o = self.options
+        o = self.effective
         found: dict[str, Objective] = {}
         if not (o.true_face_power or o.gan_power):
             return found

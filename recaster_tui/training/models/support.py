@@ -1,14 +1,14 @@
 """Options that this version cannot train, in one place: refused by name, never ignored."""
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.options import TrainingOptions
+from recaster_tui.options import TrainingOptions, XsegOptions
 
 
 def unsupported(options: TrainingOptions) -> list[tuple[str, str]]:
     """Each option whose value cannot be honoured yet, and why; empty when all can."""
     found: list[tuple[str, str]] = []
-    if getattr(options, "pretrain", False):
-        found.append(("pretrain", "reading a separate pretraining faceset is not there yet"))
+    if isinstance(options, XsegOptions) and options.pretrain:
+        found.append(("pretrain", "XSeg's pretraining is not there yet"))
     return found
 
 
