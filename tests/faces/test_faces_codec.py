@@ -91,15 +91,6 @@ def test_a_golden_face(data):
         check_expected(data / name, expected)
 
 
-def test_every_golden_face(goldens):
-    expected = json.loads((goldens / "faceset" / "expected.json").read_text())
-    assert len(expected) == 13
-    for name, values in expected.items():
-        path = goldens / "faceset" / name
-        check_expected(path, values)
-        assert decode_pixels(path).shape == tuple(values["shape"])
-
-
 def test_the_program_s_own_variants(data):
     """Polygons and mask, mask only, neither, both with face type head (dfl-data.md)."""
     faces = [read_face(data / f"aligned_0000{i}_0.jpg") for i in (1, 2, 3, 4)]

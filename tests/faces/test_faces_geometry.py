@@ -141,46 +141,6 @@ def test_polygon_vector_of_the_spec():
     assert masks.polygon_mask((16, 16), [exclude, include]).sum() == 96
 
 
-def test_full_goldens(goldens, golden):
-    with np.load(goldens / "geometry" / "geometry.npz") as full:
-        for size in (96, 128, 512):
-            wanted = full[f"transform_mat_{size}"]
-            for i, landmarks in enumerate(full["landmarks"]):
-                for j, face_type in enumerate(ALIGNED):
-                    matrix = geometry.alignment_matrix(landmarks, size, face_type)
-                    np.testing.assert_allclose(matrix, wanted[i, j], atol=1e-4)
-        for source, target, wanted in zip(
-            full["umeyama3d_src"], full["umeyama3d_dst"], full["umeyama3d"], strict=True
-        ):
-            np.testing.assert_allclose(geometry.umeyama(source, target), wanted, atol=1e-9)
-        for landmarks, wanted in zip(full["landmarks"], full["umeyama_noscale"], strict=True):
-            points = landmarks[list(ALIGNMENT_POINTS)]
-            rigid = geometry.umeyama(points, ALIGNMENT_TARGET, with_scale=False)
-            np.testing.assert_allclose(rigid, wanted, atol=1e-9)
-        for landmarks, wanted in zip(full["aligned_landmarks"], full["mirror_256"], strict=True):
-            assert np.array_equal(geometry.mirror_landmarks(landmarks, 256), wanted)
-        for rotation, wanted in zip(full["rotmats"], full["euler"], strict=True):
-            np.testing.assert_allclose(pose.euler_angles(rotation), wanted, atol=1e-12)
-        for landmarks, area, yaw in zip(
-            full["landmarks"], full["polygon_area"], full["averaged_yaw"], strict=True
-        ):
-            assert geometry.polygon_area(landmarks[:17]) == pytest.approx(area)
-            unit = geometry.transform_points(landmarks, geometry.unit_square_matrix(landmarks))
-            assert pose.averaged_yaw(unit) == pytest.approx(yaw, abs=1e-9)
-        source_landmarks = full["landmarks"]
-    with np.load(goldens / "geometry" / "masks.npz") as full:
-        for landmarks, wanted in zip(source_landmarks, full["hull_640_source"], strict=False):
-            mask = masks.hull_mask((640, 640), landmarks)
-            assert np.array_equal(np.packbits(mask.astype(bool), axis=-1), wanted)
-        for kind, draw in (("eye", masks.eyes_mask), ("mouth", masks.mouth_mask)):
-            for size, divide in ((256, 1), (128, 2)):
-                for landmarks, wanted in zip(
-                    full["aligned_landmarks"], full[f"{kind}_{size}"], strict=False
-                ):
-                    mask = draw((size, size), landmarks / divide)
-                    np.testing.assert_allclose(mask, wanted[..., 0], atol=1e-6)
-
-
 angles = st.floats(-math.pi, math.pi)
 
 

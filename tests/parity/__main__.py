@@ -6,7 +6,7 @@ import sys
 import torch
 
 from tests.parity.goldens import root
-from tests.parity.judges import discover, judge
+from tests.parity.judges import discover, judge, unjudged
 
 
 def main(arguments: list[str]) -> int:
@@ -16,7 +16,9 @@ def main(arguments: list[str]) -> int:
     if not root().is_dir():
         print(f"no goldens at {root()} (set RECASTER_GOLDENS)", file=sys.stderr)
         return 3
-    rows, failed = [], 0
+    rows: list[dict[str, object]] = []
+    rows_unjudged: list[dict[str, object]] = []
+    failed = 0
     for case in discover():
         if words and not any(word in case.id for word in words):
             continue
@@ -33,15 +35,25 @@ def main(arguments: list[str]) -> int:
                 "ok": ok,
                 "error": error,
                 "deviations": {d.what: [d.value, d.tolerance] for d in deviations},
+                "notes": {d.what: d.note for d in deviations if d.note},
             }
         )
         if not as_json:
             said = f"{worst.what} {worst.value:.2e} of {worst.tolerance:.0e}" if worst else error
+            said += f" ({worst.note})" if worst and worst.note else ""
             extra = [d for d in deviations if not d.ok]
-            print(f"{'ok  ' if ok else 'FAIL'} {case.id:<48} {said[:160]}", flush=True)
+            print(f"{'ok  ' if ok else 'FAIL'} {case.id:<48} {said[:240]}", flush=True)
             for d in extra[:12]:
                 print(f"       {d.what:<40} {d.value:.3e} > {d.tolerance:.0e}")
+    for name, why in unjudged():
+        if words and not any(word in name for word in words):
+            continue
+        # Neither passed nor failed: null.
+        rows_unjudged.append({"case": name, "ok": None, "not judged": why})
+        if not as_json:
+            print(f"--   {name:<48} not judged: {why}")
     if as_json:
+        rows += rows_unjudged
         print(json.dumps(rows, indent=1))
     else:
         print(f"{len(rows) - failed} of {len(rows)} cases within tolerance")

@@ -96,8 +96,8 @@ def _xseg(case: Case) -> list[Deviation]:
     load(net, golden_weights(case.path, info, "XSeg", "XSeg_256.npy"))
     x = nchw(want["x"])
     with torch.inference_mode():
-        first = net.conv01(x)
-        pooled = layers.blur_pool(net.conv02(first), 4)
+        first = net.get_submodule("conv01")(x)
+        pooled = layers.blur_pool(net.get_submodule("conv02")(first), 4)
         logits = net(x)
         got = {
             "logits": nhwc(logits),

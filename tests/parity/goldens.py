@@ -20,6 +20,8 @@ FORWARD = 1e-4
 OPERATOR = 1e-4
 GRADIENT = 1e-3
 WEIGHTS = 0.1
+PIXELS = 1e-4
+"""Geometry and colours, in pixels and in units of white."""
 
 
 def root() -> Path:
@@ -35,6 +37,7 @@ class Deviation:
     what: str
     value: float
     tolerance: float
+    note: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", float(self.value))  # numpy's are no JSON
@@ -60,10 +63,28 @@ class Case:
         return f"{self.group}/{self.name}"
 
 
-def absolute(what: str, got: Tensor | np.ndarray, want: np.ndarray, tol: float) -> Deviation:
+def absolute(
+    what: str, got: Tensor | np.ndarray, want: np.ndarray, tol: float, note: str = ""
+) -> Deviation:
     got = np.asarray(got.detach() if isinstance(got, Tensor) else got, np.float64)
     assert got.shape == want.shape, f"{what}: shape {got.shape}, the original has {want.shape}"
-    return Deviation(what, float(np.abs(got - want).max(initial=0.0)), tol)
+    worst = np.abs(got - want).max(initial=0.0)
+    return Deviation(what, float(worst) if np.isfinite(worst) else float("inf"), tol, note)
+
+
+def picture(what: str, got: np.ndarray, want: np.ndarray, tol: float = PIXELS) -> Deviation:
+    """Like :func:`absolute`; what was stored as float16 counts beyond that rounding only."""
+    if want.dtype != np.float16:
+        return absolute(what, got, want, tol)
+    wide = want.astype(np.float64)
+    rounding = np.spacing(np.abs(want)).astype(np.float64) / 2
+    beyond = np.sign(got - wide) * np.maximum(np.abs(got - wide) - rounding, 0)
+    return absolute(what, wide + beyond, wide, tol, "beyond float16, as it was stored")
+
+
+def unit(u8: np.ndarray) -> np.ndarray:
+    """uint8 pixels as float32 0..1, rounded as the goldens say."""
+    return np.asarray(u8.astype(np.float32) / np.float32(255))
 
 
 def relative(what: str, got: Any, want: Any, tol: float, floor: float = 1e-12) -> Deviation:

@@ -32,19 +32,16 @@ UNUSED = re.compile(
 )
 """What none of the four models uses; we do not have it, so there is nothing to judge."""
 
+FILES = ("dssim", "gaussian_blur", "style_loss", "reshape_resize")
+
 Arrays = Mapping[str, np.ndarray]
 
 
 def discover() -> Iterator[Case]:
-    for name, tags in (
-        ("dssim", ("",)),
-        ("gaussian_blur", ("",)),
-        ("style_loss", ("",)),
-        ("reshape_resize", ("",)),
-    ):
+    for name in FILES:
         path = root() / "ops" / f"{name}.npz"
         if path.exists():
-            yield from (Case("ops", name + tag, path, tag) for tag in tags)
+            yield Case("ops", name, path)
     path = root() / "ops" / "layers.npz"
     if path.exists():
         tags = [k.removesuffix(".out") for k in np.load(path).files if k.endswith(".out")]
@@ -53,6 +50,23 @@ def discover() -> Iterator[Case]:
     if path.exists():
         tags = sorted({k.removesuffix(".iters") for k in np.load(path).files if "iters" in k})
         yield from (Case("optim", tag, path, tag) for tag in tags)
+
+
+def unjudged() -> Iterator[tuple[str, str]]:
+    """Layers and operators that no network of ours uses, and files nobody reads."""
+    why = "none of the four models uses it"
+    for path in sorted((root() / "ops").glob("*.npz")):
+        with np.load(path) as arrays:
+            names = list(arrays.files)
+        if path.stem == "layers":
+            tags = [name.removesuffix(".out") for name in names if name.endswith(".out")]
+            yield from ((f"ops/layer {tag}", why) for tag in tags if UNUSED.search(tag))
+        elif path.stem == "reshape_resize":
+            yield from ((f"ops/{path.stem} {n}", why) for n in names if UNUSED.search(n))
+        elif path.stem == "ca_init":
+            yield "ops/ca_init", "an initializer: start weights come from files or from a seed"
+        elif path.stem not in FILES:
+            yield f"ops/{path.stem}", "an array file of a kind that is not known here"
 
 
 def judge(case: Case) -> list[Deviation]:

@@ -81,8 +81,11 @@ def warp_params(
     inner = (n - 2, n - 2)
     first = truncated_normal(inner, warp_rnd) * (cell * 0.24)
     second = truncated_normal(inner, warp_rnd) * (cell * 0.24)
-    grid_x = np.broadcast_to(np.linspace(0, w, n), (n, n)).astype(np.float32).copy()
-    grid_x[1:-1, 1:-1] += first + second.T
+    # float64, one after the other and enlarged as such: equal to the original's maps to the last
+    # bit, on which the rounding to 1/32 pixel hangs.
+    grid_x = np.broadcast_to(np.linspace(0, w, n), (n, n)).astype(np.float64)
+    grid_x[1:-1, 1:-1] += first
+    grid_x[1:-1, 1:-1] += second.T
     grid_y = grid_x.T.copy()
 
     half = cell // 2
@@ -97,7 +100,7 @@ def warp_params(
         resized_from=side if side < SMALLEST_SIDE else None,
         map_x=np.ascontiguousarray(maps[0], np.float32),
         map_y=np.ascontiguousarray(maps[1], np.float32),
-        coarse=np.stack([grid_x, grid_y], axis=-1),
+        coarse=np.stack([grid_x, grid_y], axis=-1).astype(np.float32),
         matrix=matrix,
         flip=mirrored,
     )
