@@ -1,8 +1,14 @@
 """Measurements of the budgets in DESIGN section 8, run by ``recaster bench …``, never by tests."""
 
+from importlib import import_module
+
 from recaster_tui.errors import BadInputError
 
-KINDS = ("ui",)
+_TITLES = {
+    "ui": "The screen, through a pseudo-terminal",
+    "quality": "What training reaches, against exact truth",
+}
+KINDS = tuple(_TITLES)
 
 
 def main(what: str, *, as_json: bool = False) -> int:
@@ -13,7 +19,7 @@ def main(what: str, *, as_json: bool = False) -> int:
     """
     if what not in KINDS:
         raise BadInputError(f"no benchmark called {what!r}", hint="there is: " + ", ".join(KINDS))
-    from recaster_tui.bench import ui
     from recaster_tui.bench.report import print_report
 
-    return print_report("The screen, through a pseudo-terminal", ui.measure(), as_json=as_json)
+    rows = import_module(f"recaster_tui.bench.{what}").measure()
+    return print_report(_TITLES[what], rows, as_json=as_json)

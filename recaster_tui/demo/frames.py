@@ -1,5 +1,6 @@
 """One frame of the demo: render it, cut the aligned face out, write both."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recaster_tui.demo.people import Person, demo_source, demo_target
-from recaster_tui.demo.plan import SIDES, DemoFiles, DemoPlan
+from recaster_tui.demo.plan import SIDES, DemoFiles, DemoPlan, frame_size
 from recaster_tui.demo.render import Rendering, render
-from recaster_tui.demo.scene import scene_at
+from recaster_tui.demo.scene import Scene, scene_at
 from recaster_tui.demo.truth import aligned_mask, outlines
 from recaster_tui.faces.codec import write_face
 from recaster_tui.faces.face import Face
@@ -39,13 +40,9 @@ def write_frame(folder: Path, plan: DemoPlan, side: str, index: int) -> None:
         OSError: the disk does not take it.
     """
     files = DemoFiles(folder)
-    rendering = _rendering(plan, side, index)
-    encoded = encode_jpeg(rendering.image)
-    write_atomic(files.frame(side, index), encoded.tobytes(), durable=False)
-    frame = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-
-    matrix = alignment_matrix(rendering.landmarks68, plan.size, FACE_TYPE)
-    aligned = cv2.warpAffine(frame, matrix, (plan.size, plan.size), flags=cv2.INTER_CUBIC)
+    cut = _cut(demo_person(side), demo_scene(plan.seed, side, index), plan.size)
+    rendering, matrix = cut.rendering, cut.matrix
+    write_atomic(files.frame(side, index), cut.jpeg.tobytes(), durable=False)
     path = files.face(side, index)
     face = Face(
         path=path,
@@ -59,19 +56,42 @@ def write_frame(folder: Path, plan: DemoPlan, side: str, index: int) -> None:
         image_to_face_mat=matrix,
         polygons=outlines(aligned_mask(rendering, matrix, plan.size)),
     )
-    write_face(path, encode_jpeg(np.asarray(aligned, np.uint8)).tobytes(), face)
+    write_face(path, encode_jpeg(cut.aligned).tobytes(), face)
 
 
-def exact_mask(plan: DemoPlan, side: str, index: int) -> NDArray[np.uint8]:
-    """The exact face mask (size, size), 0 or 1, of a demo's face: rendered again, not stored."""
-    rendering = _rendering(plan, side, index)
-    matrix = alignment_matrix(rendering.landmarks68, plan.size, FACE_TYPE)
-    return aligned_mask(rendering, matrix, plan.size)
+def demo_scene(seed: int, side: str, index: int) -> Scene:
+    """What frame *index* of *side* shows in the demo of *seed*."""
+    return scene_at(2 * seed + SIDES.index(side), index)
 
 
-def _rendering(plan: DemoPlan, side: str, index: int) -> Rendering:
-    clip = 2 * plan.seed + SIDES.index(side)
-    return render(demo_person(side), scene_at(clip, index), *plan.frame_size)
+def exact_face(
+    person: Person, scene: Scene, size: int = 256
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An aligned face as the demo would store it, and its exact mask; nothing is written.
+
+    Returns:
+        (size, size, 3) BGR, and (size, size) of 0 and 1 (see ``render.face_area``).
+    """
+    cut = _cut(person, scene, size)
+    picture = cv2.imdecode(encode_jpeg(cut.aligned), cv2.IMREAD_COLOR)
+    return np.asarray(picture, np.uint8), aligned_mask(cut.rendering, cut.matrix, size)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    rendering: Rendering
+    jpeg: NDArray[np.uint8]  # of the frame
+    matrix: NDArray[np.float64]
+    aligned: NDArray[np.uint8]
+
+
+def _cut(person: Person, scene: Scene, size: int) -> _Cut:
+    rendering = render(person, scene, *frame_size(size))
+    jpeg = encode_jpeg(rendering.image)
+    frame = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+    matrix = alignment_matrix(rendering.landmarks68, size, FACE_TYPE)
+    aligned = cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_CUBIC)
+    return _Cut(rendering, jpeg, matrix, np.asarray(aligned, np.uint8))
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -46,16 +46,21 @@ class DemoPlan:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Width and height of a frame: a face in it is about as large as its crop.
-
-        Multiples of 16, the blocks of H.264.
-        """
-        return 16 * round(self.size * 1.9375 / 16), 16 * round(self.size * 1.4375 / 16)
+        """Width and height of a frame in pixels."""
+        return frame_size(self.size)
 
     @property
     def rate(self) -> Fraction:
         """Frames per second of the clips."""
         return Fraction(self.faces / self.video_seconds).limit_denominator(1001)
+
+
+def frame_size(size: int) -> tuple[int, int]:
+    """Width and height of a frame in which a face is about as large as its crop of *size*.
+
+    Multiples of 16, the blocks of H.264.
+    """
+    return 16 * round(size * 1.9375 / 16), 16 * round(size * 1.4375 / 16)
 
 
 @dataclass(frozen=True)
