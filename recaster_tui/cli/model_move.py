@@ -30,7 +30,6 @@ from recaster_tui.options import Config, ModelClass, OptionsError, dump_config, 
 from recaster_tui.protocol import RunSpec
 from recaster_tui.training.generations import Generation, Snapshot, load_model, write_generation
 from recaster_tui.training.lock import lock_model
-from recaster_tui.training.models.support import unsupported
 from recaster_tui.workspace import Workspace, open_workspace
 
 CONFIG = "config.toml"
@@ -144,8 +143,6 @@ def import_model(
     _require_free(target)
     remarks = Remarks()
     plain = from_dfl_model(read_model(entry), remarks)
-    for key, why in unsupported(plain.options):
-        remarks.warn(entry.data.name, f"{key} cannot be trained with: {why}; set it back first")
     with _writing(target):
         generation = save_ours(target, name, plain)
     config = target / CONFIG

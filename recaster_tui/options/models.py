@@ -18,6 +18,11 @@ _DF = When("architecture", "starts", "df")
 PRETRAIN_FACES = "pretrain/aligned"
 
 
+def _pretraining_problems(pretrain: bool, faces: str) -> Iterator[Problem]:
+    if pretrain and not faces:
+        yield "pretrain_faces", f"pretrain_faces is empty: a folder, such as {PRETRAIN_FACES}"
+
+
 class SaehdOptions(AutoencoderOptions):
     """SAEHD (dfl-models.md 3.1, product.md 6.3.1 and 6.3.2)."""
 
@@ -126,8 +131,7 @@ class SaehdOptions(AutoencoderOptions):
     def cross_problems(self) -> Iterator[Problem]:
         """Architecture grammar and what depends on it."""
         yield from super().cross_problems()
-        if self.pretrain and not self.pretrain_faces:
-            yield "pretrain_faces", f"pretrain_faces is empty: a folder, such as {PRETRAIN_FACES}"
+        yield from _pretraining_problems(self.pretrain, self.pretrain_faces)
         try:
             kind = self.parsed_architecture.kind
         except ValueError as error:
@@ -274,10 +278,22 @@ class XsegOptions(TrainingOptions):
         group="Run",
         dfl="pretrain",
         help="""Learns to redraw faces in general first, without any masks, which helps when only a
-        few faces are labelled. Switching it off starts counting at 0 again. Not built yet:
-        training with it is refused.""",
+        few faces are labelled. Switching it off for the next run keeps what was learnt and
+        starts counting at 0 again.""",
         recommended="no: yes before labelling, with a large faceset",
     )
+    pretrain_faces: str = revised(
+        SaehdOptions,
+        "pretrain_faces",
+        PRETRAIN_FACES,
+        help="""Folder of aligned faces that pretraining learns from instead of the labelled source
+        and destination faces; relative to the workspace. They need no masks.""",
+    )
+
+    def cross_problems(self) -> Iterator[Problem]:
+        """Pretraining needs faces."""
+        yield from super().cross_problems()
+        yield from _pretraining_problems(self.pretrain, self.pretrain_faces)
 
 
 QUICK96_RESOLUTION = 96

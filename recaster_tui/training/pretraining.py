@@ -12,7 +12,7 @@ from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.session import Session, pretrains
 
 IDENTITIES = frozenset({"inter", "inter_AB", "inter_B"})
-"""The networks that learn who somebody is: df's, and both of liae."""
+"""The networks that learn who somebody is: df's, and both of liae; XSeg has none."""
 
 
 def leaves_pretraining(session: Session, state: Mapping[str, Any]) -> bool:
@@ -54,11 +54,12 @@ def keep_pretrained(folder: Path, generation: Generation) -> None:
 def tell_graduation(journal: JournalWriter, loaded: Loaded) -> None:
     """Journal what happened."""
     fresh = sorted({k.partition("/")[0] for k in loaded.snapshot.weights} & IDENTITIES)
+    anew = f"{' and '.join(fresh)} begin{'s' * (len(fresh) == 1)} anew, " if fresh else ""
     journal.emit(
         EventType.WARNING,
         code="pretraining-over",
         message=f"pretraining was switched off after {loaded.generation.iteration:,} iterations: "
-        f"counting starts at 0, {' and '.join(fresh)} begin anew, all else goes on as learnt",
+        f"counting starts at 0, {anew}all else goes on as learnt",
         hint="the pretrained model is kept among the backups",
         iteration=loaded.generation.iteration,
     )

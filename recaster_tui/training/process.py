@@ -74,13 +74,13 @@ def train(
         _hello(context, session, device)
         if loaded is not None:
             warn_damaged(context.journal, session.model_folder, loaded.damaged)
-            if graduates:
-                context.say(Phase.SAVING, "keeping a backup of the pretrained model")
-                keep_pretrained(session.model_folder, loaded.generation)
-                tell_graduation(context.journal, loaded)
         parts = _build(context, session, device, loaded, graduates, history, build, feed)
         cleanup.callback(parts.data.close)
         cleanup.callback(parts.saver.close)
+        if loaded is not None and graduates:
+            context.say(Phase.SAVING, "keeping a backup of the pretrained model")
+            keep_pretrained(session.model_folder, loaded.generation)
+            tell_graduation(context.journal, loaded)
         seconds = float(loaded.snapshot.state.get("trained_seconds", 0.0)) if loaded else 0.0
         trainer = Trainer(parts, iteration=context.iteration, trained_seconds=seconds)
         del loaded

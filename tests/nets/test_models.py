@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recaster_tui.errors import BadInputError, DamagedError
+from recaster_tui.nets.ops import dssim
 from recaster_tui.options import ModelClass, TrainingOptions, defaults
 from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, SideAugment, SideBatch
@@ -206,9 +207,24 @@ def test_foreign_weights_are_refused() -> None:
     assert changed(before, weights(made)) == set()
 
 
-def test_xsegs_pretraining_is_refused_by_name() -> None:
-    with pytest.raises(BadInputError, match="pretrain"):
-        model("xseg", pretrain=True)
+def test_xseg_pretrains_on_grey_pictures_without_skips() -> None:
+    made = model("xseg", pretrain=True, batch_size=2)
+    assert not made.needs.segmented and made.needs.batch_size == 1
+    given = batch(count=1, side=256)
+    net, images = made.networks["XSeg"], torch.cat((given.src.warped, given.dst.warped))
+    blue, green, red = images.unbind(1)
+    grey = (0.114 * blue + 0.587 * green + 0.299 * red)[:, None]
+    with torch.no_grad():
+        found = torch.sigmoid(net(images, skips=False))
+    want = 10 * (grey - found).square().mean((1, 2, 3))
+    for window in (22, 11):
+        want = want + 5 * dssim(grey, found, window)[:, 0]
+    before = weights(made)
+    result = made.train_step(given)
+    torch.testing.assert_close(result.per_sample[:, 0], want, rtol=1e-4, atol=1e-5)
+    assert result.finite and changed(before, weights(made)) == {"XSeg"}
+    (shown,) = made.preview(given, 1)
+    assert shown.columns == ("input", "prediction")
 
 
 def test_pretraining_overrules_options_but_keeps_them() -> None:

@@ -13,7 +13,6 @@ from recaster_tui.options import (
     XsegOptions,
 )
 from recaster_tui.training.models.base import TrainableModel
-from recaster_tui.training.models.support import require_supported
 
 __all__ = ["build_model"]
 
@@ -28,11 +27,7 @@ def build_model(
         options: its options, valid for that class.
         device: where it trains.
         seed: start of every random number of the model: weights, dropout masks, label noise.
-
-    Raises:
-        BadInputError: an option asks for what this version cannot train.
     """
-    require_supported(options)
     kind = ModelClass(model_class)
     if kind is ModelClass.XSEG:
         from recaster_tui.training.models.xseg import XsegModel

@@ -6,13 +6,16 @@ from torch import Tensor
 from recaster_tui.nets.ops import sigmoid_cross_entropy
 from recaster_tui.nets.xseg import RESOLUTION, XSeg
 from recaster_tui.options import ModelClass, XsegOptions
+from recaster_tui.training import losses
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, SideAugment
 from recaster_tui.training.models.engine import Model, Objective, Rule, as_input
 from recaster_tui.training.models.face import first
 from recaster_tui.training.models.tiles import view
 
 LEARNING_RATE = 1e-4
+PRETRAINING_SCALE = 0.05
 GREEN = (0.0, 1.0, 0.0)
+LUMA_BGR = (0.114, 0.587, 0.299)
 
 
 class XsegModel(Model):
@@ -34,6 +37,10 @@ class XsegModel(Model):
 
     def _needs(self) -> DataNeeds:
         o = self.options
+        if o.pretrain:
+            # Pictures to redraw, of one set of faces; an odd batch size becomes the next even one.
+            side = SideAugment(flip=True, scale=PRETRAINING_SCALE)
+            return DataNeeds(RESOLUTION, o.face_type, (o.batch_size + 1) // 2, src=side, dst=side)
         return DataNeeds(
             resolution=RESOLUTION,
             face_type=o.face_type,
@@ -48,26 +55,37 @@ class XsegModel(Model):
         return self.trainable_ever(optimizer)
 
     def objective(self, batch: Batch) -> Objective:
-        """Mean binary cross-entropy of the logits."""
+        """Mean binary cross-entropy of the logits; pretraining: likeness to the grey picture."""
         images = torch.cat((batch.src.warped, batch.dst.warped))
+        if self.options.pretrain:
+            target, found = _grey(images), self.infer_trainable(images)
+            loss = losses.structure(target, found) + 10 * losses.mean_square(target, found)
+            return Objective(loss, loss[:, None])
         masks = torch.cat((batch.src.mask, batch.dst.mask))
         with self.autocast():
             logits = self.networks["XSeg"](as_input(images))
         loss = sigmoid_cross_entropy(masks, logits)
         return Objective(loss, loss[:, None])
 
+    def infer_trainable(self, images: Tensor) -> Tensor:
+        """As :meth:`infer`, with gradients; while pretraining without skip connections (6.2)."""
+        with self.autocast():
+            logits = self.networks["XSeg"](as_input(images), skips=not self.options.pretrain)
+        return torch.sigmoid(logits.float())
+
     @torch.inference_mode()
     def infer(self, images: Tensor) -> Tensor:
-        """Masks (n, 1, 256, 256) in 0..1 of (n, 3, 256, 256) pictures."""
-        with self.autocast():
-            logits = self.networks["XSeg"](as_input(images))
-        return torch.sigmoid(logits)
+        """Masks (n, 1, 256, 256) in 0..1 of (n, 3, 256, 256) pictures; grey ones in pretraining."""
+        return self.infer_trainable(images)
 
     @torch.inference_mode()
     def preview(self, batch: Batch, samples: int) -> list[PreviewView]:
         """Training faces (``warped`` and ``mask``) under truth and prediction; each set's faces."""
         src, dst = first(batch.src, samples), first(batch.dst, samples)
         found = self.infer(src.warped)
+        if self.options.pretrain:
+            grey = found.expand(-1, 3, -1, -1)
+            return [view("training faces", [("input", src.warped), ("prediction", grey)])]
         views = [
             view(
                 "training faces",
@@ -87,6 +105,12 @@ class XsegModel(Model):
                 )
             )
         return views
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) of (B, 3, H, W) BGR pictures: (B, 1, H, W)."""
+    weights = torch.tensor(LUMA_BGR, device=images.device)[:, None, None]
+    return (images * weights).sum(1, keepdim=True)
 
 
 def _overlay(image: Tensor, mask: Tensor) -> Tensor:
