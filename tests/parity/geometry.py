@@ -24,7 +24,7 @@ def _umeyama(match: Match, arrays: Arrays) -> list[Deviation]:
     index, scaled = list(ALIGNMENT_POINTS), match[1] == "scale"
     got = [
         geometry.umeyama(points[index], ALIGNMENT_TARGET, with_scale=scaled)
-        for points in arrays["landmarks"]
+        for points in _given(match, arrays)
     ]
     return _compare(match, arrays, got)
 
@@ -41,7 +41,7 @@ def _alignment(match: Match, arrays: Arrays) -> list[Deviation]:
         face_type = FaceType.from_dfl(str(name))
         got = [
             geometry.alignment_matrix(points, size, face_type, scale)
-            for points in arrays["landmarks"]
+            for points in _given(match, arrays)
         ]
         want = arrays[match[0]][:, column]
         result.append(absolute(str(name), np.array(got), want, PIXELS))
@@ -53,21 +53,23 @@ def _whole(points: np.ndarray) -> np.ndarray:
 
 
 def _forward(match: Match, arrays: Arrays) -> list[Deviation]:
-    got = [geometry.transform_points(p, _whole(p)) for p in arrays["landmarks"]]
+    got = [geometry.transform_points(p, _whole(p)) for p in _given(match, arrays)]
     return _compare(match, arrays, got)
 
 
 def _inverse(match: Match, arrays: Arrays) -> list[Deviation]:
     last = ALIGNED_SIDE - 1
     corners = np.array([(0, 0), (last, 0), (last, last), (0, last)], np.float32)
-    got = [geometry.transform_points(corners, _whole(p), invert=True) for p in arrays["landmarks"]]
+    got = [
+        geometry.transform_points(corners, _whole(p), invert=True) for p in _given(match, arrays)
+    ]
     return _compare(match, arrays, got)
 
 
 def _yaw(match: Match, arrays: Arrays) -> list[Deviation]:
     got = [
         pose.averaged_yaw(geometry.transform_points(p, geometry.unit_square_matrix(p)))
-        for p in arrays["landmarks"]
+        for p in _given(match, arrays)
     ]
     return _compare(match, arrays, got)
 
@@ -81,7 +83,9 @@ def _pose(match: Match, arrays: Arrays) -> list[Deviation]:
 def _of_landmarks(compute: Callable[..., object], key: str = "landmarks") -> Rule:
     def rule(match: Match, arrays: Arrays) -> list[Deviation]:
         amounts = [float(text) for text in match.groups()]
-        return _compare(match, arrays, [compute(points, *amounts) for points in arrays[key]])
+        return _compare(
+            match, arrays, [compute(points, *amounts) for points in _given(match, arrays, key)]
+        )
 
     return rule
 
@@ -115,10 +119,16 @@ def _part(draw: Callable[..., np.ndarray]) -> Rule:
 def _polygons(match: Match, arrays: Arrays) -> list[Deviation]:
     size = int(match[1])
     got = []
-    for drawn in json.loads((root() / "geometry" / "polys.json").read_text()):
+    told = json.loads((root() / "geometry" / "polys.json").read_text())
+    for drawn in told[: len(arrays[match[0]])]:
         polygons = [Polygon(p["type"] == 1, np.array(p["pts"], np.float32)) for p in drawn]
         got.append(masks.polygon_mask((size, size), polygons))
     return _compare_masks(match, arrays, got)
+
+
+def _given(match: Match, arrays: Arrays, key: str = "landmarks") -> np.ndarray:
+    """The inputs an array was made from: the first ones where there are more."""
+    return np.asarray(arrays[key][: len(arrays[match[0]])])
 
 
 def _aligned(arrays: Arrays, name: str, size: int) -> np.ndarray:
