@@ -150,11 +150,14 @@ def dump_config(config: Config | TrainingOptions, *, only_changed: bool = False)
         config = Config(class_of(config), "", config)
     lines = [f"{key} = {_toml(getattr(config, key))}" for key in _TEXTS if getattr(config, key)]
     lines += [f"model = {_toml(config.model.value)}", "", "[options]"]
-    usual = defaults(config.model)
+    values, usual = config.options.model_dump(), defaults(config.model).model_dump()
+    changed = {key: value for key, value in values.items() if value != usual[key]}
+    # A default that depends on another option (mask_decoder_dims) must not be left to be derived.
+    derived = usual | type(config.options).derived(changed)
     group = ""
     for spec in specs(config.model):
-        value = getattr(config.options, spec.key)
-        if only_changed and value == getattr(usual, spec.key):
+        value = values[spec.key]
+        if only_changed and value == usual[spec.key] == derived[spec.key]:
             continue
         if spec.group != group:
             group = spec.group

@@ -57,6 +57,12 @@ def test_round_trip(model: ModelClass, data: st.DataObject, title: str, brief: b
     assert config_from_table(tomllib.loads(text), "mine") == config
 
 
+def test_a_default_that_would_be_derived_otherwise_is_written() -> None:
+    options = defaults("saehd").changed(decoder_dims=256, mask_decoder_dims=22)
+    text = dump_config(options, only_changed=True)
+    assert config_from_table(tomllib.loads(text), "mine").options == options
+
+
 def test_a_full_dump_explains_every_option() -> None:
     text = dump_config(defaults("saehd"))
     for spec in specs("saehd"):

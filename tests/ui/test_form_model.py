@@ -90,3 +90,14 @@ def test_numbers_are_read_as_people_write_them() -> None:
     assert parse(field(form, "target_iterations"), "100 000") == 100_000
     assert parse(field(form, "learning_rate"), "5e-5") == 5e-5
     assert parse(field(form, "learning_rate"), "0,001") == 0.001
+
+
+def test_fixed_options_of_an_existing_model_are_no_errors() -> None:
+    own = defaults(ModelClass.SAEHD).model_dump() | {"encoder_dims": 4}
+    form = FormModel()
+    form.load(ModelClass.SAEHD, own)
+    assert set(form.errors()) == {"encoder_dims"}
+    form.found(own)
+    assert form.exists and not form.errors()
+    form.found(None)  # another name: a new model cannot be made like that
+    assert not form.exists and set(form.errors()) == {"encoder_dims"}
