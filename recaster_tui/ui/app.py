@@ -17,6 +17,7 @@ from textual.screen import Screen
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.options import ModelClass
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
+from recaster_tui.ui.leaving import end_soon
 from recaster_tui.ui.modes import ALL_MODES
 from recaster_tui.ui.recent import remember_workspace
 from recaster_tui.ui.settings import load_settings, save_setting
@@ -165,6 +166,7 @@ class RecasterApp(App[int]):
 
     def _die_of(self, number: signal.Signals) -> None:
         log.info("ended by %s", number.name)
+        end_soon(128 + number)
         self.exit(return_code=128 + number)
 
     # -- what screens use -----------------------------------------------------------------------

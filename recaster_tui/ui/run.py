@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from recaster_tui import paths
 from recaster_tui.ui import terminal
+from recaster_tui.ui.leaving import watch_terminal
 from recaster_tui.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run_app(
     from recaster_tui.ui.app import RecasterApp
 
     app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info, mode=mode)
+    watch_terminal()
     gc.freeze()
     gc.enable()
     result = app.run(mouse=mouse)

@@ -102,6 +102,19 @@ def test_signals_give_the_terminal_back(session: Session, number: signal.Signals
     assert_given_back(session.raw)
 
 
+def test_a_terminal_that_is_gone_takes_the_app_with_it(session: Session) -> None:
+    os.close(session.fd)  # as when the terminal window or the tmux server is killed
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(session.pid, os.WNOHANG)
+        if pid:
+            assert os.waitstatus_to_exitcode(status) in (129, -signal.SIGHUP)
+            return
+        time.sleep(0.05)
+    os.kill(session.pid, signal.SIGKILL)
+    raise AssertionError("the app outlived its terminal")
+
+
 def test_resizing(session: Session) -> None:
     session.screen.resize(24, 70)
     fcntl.ioctl(session.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
