@@ -47,7 +47,7 @@ def measure() -> list[Row]:
 
 
 def measure_xseg(
-    workspace: Path, *, seconds: float, batch_size: int = 4, faces: int = FACES
+    workspace: Path, *, seconds: float, batch_size: int = 2, faces: int = FACES
 ) -> list[Row]:
     """Train XSeg on a demo in *workspace* for so many *seconds* and judge its masks.
 

@@ -159,8 +159,9 @@ def describe(run: Run) -> str:
     target = f"/{run.target_iterations:,}" if run.target_iterations else ""
     parts = [f"iteration {run.iteration:,}{target}"]
     if run.loss is not None:
-        for name, value in zip(("src", "dst"), run.loss, strict=True):
-            parts += [f"{name} {value:.4f}"] if value == value else []
+        src, dst = run.loss
+        # XSeg has a single loss; the other is NaN.
+        parts += [f"src {src:.4f}", f"dst {dst:.4f}"] if dst == dst else [f"loss {src:.4f}"]
     if run.state in (RunState.TRAINING, RunState.SAVING):
         parts.append(f"{run.its:.2f} it/s")
         if run.eta_seconds is not None:

@@ -220,10 +220,12 @@ def eligible_faces(facesets: dict[Side, Faceset]) -> dict[Side, list[Face]]:
 
 
 def spread_over_yaw(faces: list[Face], n: int) -> list[Face]:
-    """*n* faces from left to right; some repeat where there are fewer."""
+    """*n* faces of every turn of the head, the most frontal first; few faces repeat."""
     some = faces[:: -(-len(faces) // _PREVIEW_CANDIDATES)]
-    some = sorted(some, key=lambda face: -pitch_yaw_roll(face.landmarks, face.shape[1])[1])
-    return [some[int((i + 0.5) / n * len(some))] for i in range(n)]
+    yaw = {id(face): pitch_yaw_roll(face.landmarks, face.shape[1])[1] for face in some}
+    some = sorted(some, key=lambda face: yaw[id(face)])
+    chosen = [some[int((i + 0.5) / n * len(some))] for i in range(n)]
+    return sorted(chosen, key=lambda face: abs(yaw[id(face)]))
 
 
 def _shown_picture(face: Face, face_type: FaceType) -> Image:
