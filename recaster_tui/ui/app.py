@@ -157,6 +157,26 @@ class RecasterApp(App[int]):
         """Let go of the runs; they go on."""
         await self.supervisor.aclose()
 
+    # -- bugs -----------------------------------------------------------------------------------
+
+    @property
+    def crash(self) -> Exception | None:
+        """The exception that nobody handled and that ended the app."""
+        return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        log.critical("unexpected", exc_info=error)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Textual would render the traceback with every local variable, over the user's shell.
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        if self._exception is not None:  # run_app raises it; the command line tells of it
+            self._exit_renderables.clear()
+        super()._print_error_renderables()
+
     def _handle_signals(self) -> None:
         # Textual dies of these without giving the terminal back (spec/terminal.md 6).
         loop = asyncio.get_running_loop()

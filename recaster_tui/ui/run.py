@@ -47,6 +47,7 @@ def run_app(
     Raises:
         EnvironmentProblem: there is no terminal to draw on.
         BadInputError: the workspace is none.
+        Exception: a bug; the terminal has been given back, and the log file has it.
     """
     terminal.require_terminal()
     gc.disable()  # a tenth of the time to the first frame went into collecting what imports make
@@ -63,6 +64,8 @@ def run_app(
     gc.freeze()
     gc.enable()
     result = app.run(mouse=mouse)
+    if app.crash is not None:
+        raise app.crash
     return result if result is not None else (app.return_code or 0)
 
 

@@ -22,13 +22,26 @@ from pathlib import Path
 from recaster_tui.ui.run import run_app
 sys.exit(run_app(Path(sys.argv[1]), probe=False))
 """
+CRASHING = """
+import sys
+from recaster_tui.cli import main
+from recaster_tui.ui.app import RecasterApp
+
+def action_repaint(self):
+    raise ZeroDivisionError("on purpose")
+
+RecasterApp.action_repaint = action_repaint
+sys.exit(main([sys.argv[1], "--no-probe"]))
+"""
 PATIENCE = 60.0
 
 
 class Session:
     """A child on a pty, its screen kept by pyte."""
 
-    def __init__(self, folder: Path, columns: int = 100, rows: int = 30) -> None:
+    def __init__(
+        self, folder: Path, columns: int = 100, rows: int = 30, program: str = PROGRAM
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -38,7 +51,7 @@ class Session:
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
             environment.pop("TMUX", None)
-            os.execve(sys.executable, [sys.executable, "-c", PROGRAM, str(folder)], environment)
+            os.execve(sys.executable, [sys.executable, "-c", program, str(folder)], environment)
 
     def read(self) -> bool:
         """Take in what comes; False at the end."""
@@ -93,6 +106,20 @@ def test_keys_and_leaving(session: Session) -> None:
     session.send("q")
     assert session.finish() == 0
     assert_given_back(session.raw)
+
+
+def test_a_bug_ends_in_one_message_and_the_log(tmp_path: Path, home: Path) -> None:
+    session = Session(make_workspace(tmp_path / "demo").root, program=CRASHING)
+    session.until(lambda text: "Configuration" in text and "Start" in text)
+    session.send("\x0c")
+    assert session.finish() == 1
+    assert_given_back(session.raw)
+    said = session.raw[session.raw.rfind(b"\x1b[?1049l") :].decode()
+    assert "error: unexpected ZeroDivisionError: on purpose" in said
+    assert "Traceback" not in said and "locals" not in said
+    logs = list(home.rglob("recaster.log"))
+    assert [str(log) in said for log in logs] == [True]
+    assert "in action_repaint" in logs[0].read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
