@@ -56,7 +56,12 @@ class RecasterApp(App[int]):
             for mode in ALL_MODES
         ),
         Binding("question_mark,f1", "keys", "Keys", show=False, id="keys", tooltip="This list"),
-        Binding("colon", "command_palette", "All actions", show=False, id="palette"),
+        # Both keys: Textual adds ctrl+p of its own only where nothing else opens the palette.
+        # It works in the midst of typing, too; a colon there is text.
+        Binding(
+            "ctrl+p", "command_palette", "All actions", show=False, id="palette", priority=True
+        ),
+        Binding("colon", "command_palette", "All actions", show=False, id="palette-colon"),
         Binding("t", "change_theme", "Theme", show=False, id="theme"),
         Binding(
             "q,ctrl+q", "quit", "Quit", show=False, id="quit", tooltip="Asks if runs are alive"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import Stage
 from scripted import NOW, ScriptedTrainer
+from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from recaster_tui.options import ModelClass
@@ -349,3 +350,32 @@ async def test_a_run_started_elsewhere_replaces_one_that_is_over(
         await stage.settle(pilot)
         assert "other" in text_of(stage.train.query_one(StatusLine))
         assert stage.train.form_model.model is ModelClass.QUICK96
+
+
+async def test_a_new_model_while_a_run_is_live_leaves_the_chart_empty(
+    live: tuple[Stage, Pilot[int]],
+) -> None:
+    stage, pilot = live
+    stage.train.chart.focus()
+    await pilot.press("end")
+    await pilot.press("n")
+    await stage.settle(pilot)
+    assert stage.app.is_running
+    assert stage.app.current_run is None
+    stage.train.chart.focus()  # another colour: drawn again
+    await stage.settle(pilot)
+    assert "first iterations" in text_of(stage.train.chart)
+
+
+@pytest.mark.parametrize("key", ["ctrl+p", "colon"])
+async def test_both_keys_open_the_palette(live: tuple[Stage, Pilot[int]], key: str) -> None:
+    stage, pilot = live
+    for widget in (stage.train.form.rows, stage.train.chart, stage.train.preview):
+        widget.focus()
+        await pilot.pause()
+        await pilot.press(key)
+        await pilot.pause()
+        assert isinstance(stage.app.screen, CommandPalette)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert stage.app.screen is stage.app.screen_stack[0]

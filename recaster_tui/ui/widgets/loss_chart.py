@@ -94,7 +94,10 @@ class LossChart(Lines, can_focus=True):
     ) -> None:
         """Take the model's loss rows (``LOSS_DTYPE``, may be the same array grown)."""
         self._rows, self._marks, self.loss_names = rows, marks, loss_names
-        self._request(now=self._picture is None)
+        gone = rows is None or not len(rows)
+        if gone:  # what was drawn from the old rows goes with them, whoever draws next
+            self._picture, self._series, self.cursor = None, {}, None
+        self._request(now=gone or self._picture is None)
 
     def _request(self, *, now: bool = False) -> None:
         clock = time.monotonic()
@@ -262,7 +265,8 @@ class LossChart(Lines, can_focus=True):
         if series is None or not len(series.x):
             return None
         if column is None:
-            assert self._rows is not None
+            if self._rows is None:
+                return None
             tail = self._rows[key][-100:]
             finite = tail[np.isfinite(tail)]
             return float(finite.mean()) if len(finite) else None
