@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from recaster_tui.errors import BadInputError, RecasterError
-from recaster_tui.options import ModelClass
+from recaster_tui.options import ModelClass, defaults
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.ui.leaving import end_soon
 from recaster_tui.ui.modes import ALL_MODES
@@ -259,18 +259,32 @@ class RecasterApp(App[int]):
         """
         if self.workspace is None:
             raise BadInputError("no workspace is open", hint="open one on the Project screen (1)")
-        run = self.current_run
-        if run is not None and run.state.over:
-            spec = run.spec
-            same = (spec.model_class, spec.model_name, spec.device) == (model, name, device)
-            if (
-                same
-                and dict(spec.options) == options
-                and spec.target_iterations == int(options.get("target_iterations") or 0)
-            ):
-                return await self.supervisor.resume(run.run_id)
+        if self.would_resume(model, options, name, device):
+            assert self.current_run is not None
+            return await self.supervisor.resume(self.current_run.run_id)
         request = RunRequest(model_class=model, options=options, model_name=name, device=device)
         return await self.supervisor.start(self.workspace, request)
+
+    def would_resume(
+        self, model: ModelClass, options: Mapping[str, Any], name: str, device: str
+    ) -> bool:
+        """Whether the shown run, which is over, would go on with just this configuration.
+
+        Live changes belong to it: the trainer takes them up again from the model's state.
+        """
+        run = self.current_run
+        if run is None or not run.state.over:
+            return False
+        spec = run.spec
+        usual = defaults(spec.model_class).model_dump()
+        ran = usual | {key: value for key, value in run.options.items() if key in usual}
+        changes = (mark.kind for mark in reversed(run.markers) if mark.kind in ("saved", "option"))
+        return (
+            (spec.model_class, spec.model_name, spec.device) == (model, name, device)
+            and options == ran
+            and run.target_iterations == int(ran.get("target_iterations") or 0)
+            and next(changes, "saved") == "saved"  # what no save holds, the trainer has forgotten
+        )
 
     # -- actions --------------------------------------------------------------------------------
 

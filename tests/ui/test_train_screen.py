@@ -68,7 +68,7 @@ async def test_pause_save_resume_stop(
     assert trainer.commands[-1][1] == {"save": True}
     assert stage.app.current_run.state is RunState.STOPPED
     keys = {a.binding.id for a in stage.train.active_bindings.values()}
-    assert "train-start" in keys
+    assert "train-start-again" in keys
     assert "train-pause" not in keys
 
 
@@ -283,7 +283,7 @@ async def test_failure_is_said_and_start_goes_on_with_the_run(
         trainer.done("failed", "out of memory")
         await stage.settle(pilot)
         assert "out of memory" in text_of(stage.train.query_one(StatusLine))
-        # The learning rate was changed while it ran: another configuration, hence another run.
+        # The learning rate was changed after the last save: the trainer would not know of it.
         await pilot.press("s")
         await stage.settle(pilot)
         (folder,) = stage.launcher.started
@@ -379,3 +379,28 @@ async def test_both_keys_open_the_palette(live: tuple[Stage, Pilot[int]], key: s
         await pilot.press("escape")
         await pilot.pause()
         assert stage.app.screen is stage.app.screen_stack[0]
+
+
+async def test_start_goes_on_with_an_unchanged_run_after_the_app_was_reopened(
+    tmp_path: Path, workspace: Workspace, trainer: ScriptedTrainer
+) -> None:
+    trainer.say(EventType.SAVED, iteration=20_000, generation="g", bytes=1, t=NOW - 5)
+    trainer.done("stopped")
+    stage = Stage(tmp_path / "data", workspace, trainer)  # a live change is among what it read
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+
+        def name_of_s() -> str:
+            return stage.train.active_bindings["s"].binding.description
+
+        assert name_of_s() == "Resume"
+        rows = stage.train.form.rows
+        rows.focus()
+        rows.goto("batch_size")
+        await pilot.press("right")
+        assert name_of_s() == "Start"
+        await pilot.press("left")
+        assert name_of_s() == "Resume"
+        await pilot.press("s")
+        await stage.settle(pilot)
+        assert stage.launcher.started == [trainer.folder.root]

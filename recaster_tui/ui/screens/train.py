@@ -325,6 +325,7 @@ class TrainScreen(RunCommands):
             self._send[event.key] = event.value
             self.set_timer(_SEND_AFTER, lambda: self._send_option(run, event.key, event.value))
         self._captions()
+        self.refresh_bindings()  # another configuration is another run
 
     def _send_option(self, run: Run, key: str, value: Any) -> None:
         # The last of several quick presses counts.
@@ -382,6 +383,7 @@ class TrainScreen(RunCommands):
         self.form.load(config.model, config.options.model_dump())
         self._check_exists()
         self.form.reload()
+        self.refresh_bindings()
         self.notify(config.description or config.hardware, title=config.title or config.name)
 
     def action_new(self) -> None:
@@ -406,6 +408,11 @@ class TrainScreen(RunCommands):
         """Only what makes sense now is bound."""
         if action == "leave_full":
             return self.has_class("-full")
+        if action in ("start", "start_again") and self.is_mounted:
+            form = self.form_model
+            again = self.recaster.would_resume(form.model, form.values, form.name, form.device)
+            if again is not (action == "start_again"):
+                return False
         return allowed(action, self.recaster.current_run if self.is_mounted else None)
 
     async def action_start(self) -> None:
@@ -422,6 +429,10 @@ class TrainScreen(RunCommands):
                 self.form.rows.goto(key)
             return
         self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
+
+    async def action_start_again(self) -> None:
+        """The same key where the shown run would go on: only its name is another."""
+        await self.action_start()
 
     async def _start(self) -> None:
         form, app = self.form_model, self.recaster

@@ -11,6 +11,7 @@ from recaster_tui.ui.screens.base import ModeScreen
 
 TRAIN_KEYS: list[BindingType] = [
     Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
+    Binding("s", "start_again", "Resume", id="train-start-again", tooltip="Go on with this run"),
     Binding("p", "pause", "Pause", id="train-pause", tooltip="Keep the model in memory, wait"),
     Binding("p", "go_on", "Resume", id="train-resume", tooltip="Go on after a pause"),
     Binding("x", "stop", "Stop", id="train-stop", tooltip="Save and end the run"),
@@ -39,7 +40,7 @@ def allowed(action: str, run: Run | None) -> bool:
     state = run.state if run is not None else None
     live = state is not None and state.live
     match action:
-        case "start" | "load":
+        case "start" | "start_again" | "load":
             return not live
         case "pause":
             return live and state is not RunState.PAUSED
