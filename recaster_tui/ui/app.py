@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.files import write_atomic
 from recaster_tui.options import ModelClass, defaults
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.ui.leaving import end_soon
@@ -95,6 +97,7 @@ class RecasterApp(App[int]):
         self._watch = watch
         themes = load_themes()
         self._problems = list(themes.problems)
+        self.own_themes = frozenset(themes.files)
         for file in themes.files.values():
             self.register_theme(file.theme)
         colors = terminal.colors if terminal is not None else "truecolor"
@@ -290,17 +293,40 @@ class RecasterApp(App[int]):
 
     def action_keys(self) -> None:
         """The help of this screen."""
-        from recaster_tui.ui.screens.help import HelpScreen
+        from recaster_tui.ui.screens.help import HelpScreen, chart_marks
 
         screen = self.screen
         if isinstance(screen, HelpScreen):
             return
         title = screen.BINDING_GROUP_TITLE or type(screen).__name__
-        self.push_screen(HelpScreen(list(screen.active_bindings.values()), title))
+        bindings = list(screen.active_bindings.values())
+        self.push_screen(HelpScreen(bindings, title, chart_marks(screen)))
 
     def action_repaint(self) -> None:
         """Draw everything again, after something else wrote to the terminal."""
         self.refresh(repaint=True, layout=True)
+
+    def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
+        """Save what is shown as SVG: in the workspace, else in the current folder."""
+        usual = self.workspace.root / "screenshots" if self.workspace else Path.cwd()
+        name = filename or time.strftime("recaster-%Y%m%d-%H%M%S.svg")
+        target = (Path(path) if path else usual) / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, self.export_screenshot())
+        except OSError as error:
+            why = error.strerror or str(error)
+            self.notify(f"{why}\n{target}", title="No screenshot", severity="error", timeout=10)
+        else:
+            self.notify(str(target), title="Screenshot", timeout=8)
+
+    def search_themes(self) -> None:
+        """Choose among our themes and the user's own; Textual's stock ones know no curves."""
+        from textual.command import CommandPalette
+
+        from recaster_tui.ui.theme import OwnThemes
+
+        self.push_screen(CommandPalette(providers=[OwnThemes], placeholder="Search for themes…"))
 
     async def action_quit(self) -> None:
         """Leave; with runs alive, ask what becomes of them."""
@@ -327,7 +353,11 @@ class RecasterApp(App[int]):
                 binding.tooltip or f"key: {binding.key}",
                 self._runner(binding.action, active.node),
             )
-        yield SystemCommand("Screenshot", "Save this screen as SVG", self.deliver_screenshot)
+        yield SystemCommand(
+            "Screenshot",
+            "Save this screen as SVG, in screenshots/ of the workspace",
+            lambda: self.set_timer(0.1, self.action_screenshot),  # the palette must be gone
+        )
 
     def _runner(self, action: str, node: Any) -> Callable[[], Any]:
         async def run() -> None:

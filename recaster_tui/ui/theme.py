@@ -8,14 +8,14 @@ used is a message, never the end of the app.
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from textual.color import Color, ColorParseError
-from textual.theme import BUILTIN_THEMES, Theme
+from textual.theme import BUILTIN_THEMES, Theme, ThemeProvider
 
 from recaster_tui import paths
 from recaster_tui.errors import BadInputError
@@ -90,6 +90,16 @@ class Themes:
         theme = fallback.theme if fallback else BUILTIN_THEMES["textual-dark"]
         message = f'no theme "{wanted}", showing {theme.name}'
         return theme, f"{message}: did you mean {near[0]}?" if near else message
+
+
+class OwnThemes(ThemeProvider):
+    """The theme files' themes for the palette: shipped ones and the user's."""
+
+    @property
+    def commands(self) -> list[tuple[str, Callable[[], None]]]:
+        """(name, what takes it)."""
+        own: frozenset[str] = getattr(self.app, "own_themes", frozenset())
+        return [(name, take) for name, take in super().commands if name in own]
 
 
 def theme_variable_defaults() -> dict[str, str]:

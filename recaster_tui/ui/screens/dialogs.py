@@ -1,16 +1,40 @@
 """Small questions over a screen."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+T = TypeVar("T")
 
-class Confirm(ModalScreen[bool]):
+
+class DialogText(VerticalScroll, can_focus=False):
+    """What a dialog says; it scrolls where the window is small, so that the buttons stay."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Static(text, markup=False), classes="dialog-text")
+
+
+class Dialog(ModalScreen[T], Generic[T]):
+    """A question that fits every window: small ones stack its buttons and scroll its text."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-wide")]  # noqa: RUF012 - Textual's type
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll_text(1)", "Down", show=False, id="dialog-down"),
+        Binding("up,k", "scroll_text(-1)", "Up", show=False, id="dialog-up"),
+    ]
+
+    def action_scroll_text(self, step: int) -> None:
+        """Move the text."""
+        self.query_one(DialogText).scroll_relative(y=step, animate=False)
+
+
+class Confirm(Dialog[bool]):
     """Yes or no; the harmless answer has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -28,7 +52,7 @@ class Confirm(ModalScreen[bool]):
         """The question and two buttons."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
-            yield Static(self._text, markup=False)
+            yield DialogText(self._text)
             with Horizontal(classes="dialog-buttons"):
                 yield Button(f"{self._yes} (y)", id="yes")
                 yield Button(f"{self._no} (esc)", id="no")
@@ -46,7 +70,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class AskTarget(ModalScreen[int | None]):
+class AskTarget(Dialog[int | None]):
     """Up to which iteration a run that reached its target goes on; 0 = no end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,10 +86,9 @@ class AskTarget(ModalScreen[int | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Train on"
             dialog.border_subtitle = "enter starts · esc leaves"
-            yield Static(
+            yield DialogText(
                 f"{self._name} has reached its {self._reached:,} iterations.\n"
-                "Up to which iteration should it go on? (0: until it is stopped)",
-                markup=False,
+                "Up to which iteration should it go on? (0: until it is stopped)"
             )
             yield Input(str(self._reached * 2), id="target", type="integer", compact=True)
             yield Static("", id="target-problem", markup=False)

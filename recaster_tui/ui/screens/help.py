@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.dom import DOMNode
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -28,9 +28,15 @@ class HelpScreen(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", "Up", show=False, id="help-up"),
     ]
 
-    def __init__(self, bindings: Sequence[ActiveBinding], title: str) -> None:
+    def __init__(
+        self,
+        bindings: Sequence[ActiveBinding],
+        title: str,
+        marks: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
         super().__init__()
         self._active = bindings
+        self._marks = marks
         self._heading = title
 
     def compose(self) -> ComposeResult:
@@ -56,6 +62,10 @@ class HelpScreen(ModalScreen[None]):
                     text.append(f"  {tooltip}", colours.muted())
                 table.add_row(Text(keys, colours.style("accent", bold=True)), text)
             table.add_row("", "")
+        if self._marks:
+            table.add_row("", Text("Marks on the chart", colours.style("primary", bold=True)))
+            for glyph, colour, meaning in self._marks:
+                table.add_row(Text(glyph, colours.style(colour, bold=True)), Text(meaning))
         self.query_one("#help-table", Static).update(table)
 
     def action_scroll(self, step: int) -> None:
@@ -63,6 +73,14 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-scroll").scroll_relative(y=step, animate=False)
 
 
+_MEANINGS = {
+    "saved": "the model was saved",
+    "backup": "a backup was made",
+    "option": "an option was changed while training",
+    "resumed": "training was started again",
+    "snapshot": "a snapshot was taken",
+    "rolled-back": "training went back to an earlier save",
+}
 _TEXTUALS_OWN = frozenset({"screen.copy_text", "help_quit"})
 
 
@@ -72,6 +90,9 @@ def grouped(active: Sequence[ActiveBinding]) -> list[tuple[str, list[tuple[str, 
     for item in active:
         binding = item.binding
         if not binding.description or binding.system or binding.action in _TEXTUALS_OWN:
+            continue
+        # Ours have ids; what Textual's scrolling widgets add says nothing that a person seeks.
+        if not binding.id and binding.action.startswith(("scroll_", "page_")):
             continue
         rows = groups.setdefault(_group_of(item.node), {})
         keys, _, _ = rows.setdefault(
@@ -87,8 +108,20 @@ def grouped(active: Sequence[ActiveBinding]) -> list[tuple[str, list[tuple[str, 
 
 
 def _group_of(node: DOMNode) -> str:
-    title = node.BINDING_GROUP_TITLE
-    return title if title else "Everywhere" if node.parent is None else type(node).__name__
+    """The title of *node*, or of what it is part of; class names mean nothing to a user."""
+    for part in node.ancestors_with_self:
+        if part.BINDING_GROUP_TITLE:
+            return part.BINDING_GROUP_TITLE
+    return "Everywhere"
+
+
+def chart_marks(screen: Screen[object]) -> list[tuple[str, str, str]]:
+    """(glyph, colour, meaning) of each mark that a loss chart on *screen* may show."""
+    from recaster_tui.ui.widgets.loss_chart import MARKS, LossChart
+
+    if not screen.query(LossChart):
+        return []
+    return [(*MARKS[kind], text) for kind, text in _MEANINGS.items() if kind in MARKS]
 
 
 class Picker(ModalScreen[T | None], Generic[T]):

@@ -3,14 +3,15 @@
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from recaster_tui.protocol import CommandName
 from recaster_tui.ui import words
+from recaster_tui.ui.screens.dialogs import Dialog, DialogText
 
 if TYPE_CHECKING:
     from recaster_tui.supervisor import Run
@@ -27,11 +28,17 @@ def ask_and_quit(app: "RecasterApp", live: "list[Run]") -> None:
 
     def answered(answer: str | None) -> None:
         if answer == LEAVE:
-            app.exit(0)
+            app.exit(0, message=_farewell(app.supervisor.live_runs()))
         elif answer == STOP:
             app.run_worker(_stop_and_exit(app), exit_on_error=False)
 
     app.push_screen(QuitScreen(live), answered)
+
+
+def _farewell(live: "list[Run]") -> Text | None:
+    """For the shell: how to see again what goes on; nothing where all has ended meanwhile."""
+    lines = [f"training goes on: recaster attach {run.run_id}" for run in live]
+    return Text("\n".join(lines), no_wrap=True, overflow="ignore") if lines else None
 
 
 async def _stop_and_exit(app: "RecasterApp") -> None:
@@ -54,7 +61,7 @@ async def _stop_and_exit(app: "RecasterApp") -> None:
     app.exit(0)
 
 
-class QuitScreen(ModalScreen[str]):
+class QuitScreen(Dialog[str]):
     """Leave running, stop and save, or stay."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -79,13 +86,12 @@ class QuitScreen(ModalScreen[str]):
                 for run in self._runs[:6]
             ]
             what = "A model is" if len(lines) == 1 else f"{len(self._runs)} models are"
-            yield Static(
+            yield DialogText(
                 f"{what} being trained:\n\n"
                 + "\n".join(f"  {line}" for line in lines)
-                + "\n\nLeft running, it goes on without this window; recaster shows it again.",
-                markup=False,
+                + "\n\nLeft running, it goes on without this window; recaster shows it again."
             )
-            with Horizontal(id="quit-buttons"):
+            with Horizontal(id="quit-buttons", classes="dialog-buttons"):
                 yield Button("Leave running (l)", variant="primary", id=LEAVE)
                 yield Button("Stop and save (s)", variant="warning", id=STOP)
                 yield Button("Cancel (esc)", id=CANCEL)

@@ -31,6 +31,7 @@ class RunsScreen(ModeScreen):
 
     BINDING_GROUP_TITLE = "Runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-broad")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-short"), (32, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="runs-open", tooltip="Show the run on Train"),
         Binding("r", "resume", "Resume", id="runs-resume", tooltip="Train on with its model"),
