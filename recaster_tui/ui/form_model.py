@@ -34,10 +34,15 @@ class Field:
     locked: bool = False
     live: bool = False
     dfl: str | None = None
+    condition: str = ""  # when it matters, in words; empty = always
 
     @classmethod
-    def of(cls, spec: OptionSpec) -> "Field":
-        """The row of an option."""
+    def of(cls, spec: OptionSpec, labels: Mapping[str, str]) -> "Field":
+        """The row of an option; *labels* by key, for its condition."""
+        when = spec.shown_when
+        condition = when.describe() if when is not None else ""
+        if when is not None and when.key in labels:
+            condition = condition.replace(when.key, labels[when.key], 1)
         return cls(
             key=spec.key,
             label=spec.label,
@@ -54,16 +59,22 @@ class Field:
             locked=spec.locked,
             live=spec.live,
             dfl=spec.dfl,
+            condition=condition,
         )
 
 
 @dataclass(frozen=True)
 class FormRow:
-    """A heading (``field`` is None) or a field; ``hidden`` counts a folded heading's rows."""
+    """A heading (``field`` is None) or a field.
+
+    ``hidden`` counts a folded heading's rows; ``absent`` says of a field that only the filter
+    found when it would be shown.
+    """
 
     group: str
     field: Field | None = None
     hidden: int = 0
+    absent: str = ""
 
 
 @dataclass
@@ -93,7 +104,7 @@ class FormModel:
     folded: set[str] = field(default_factory=set)
     query: str = ""
     _errors: dict[str, str] | None = field(default=None, repr=False)
-    _kept: dict[ModelClass, dict[str, Any]] = field(default_factory=dict, repr=False)
+    _kept: dict[ModelClass, tuple[str, dict[str, Any]]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -139,26 +150,29 @@ class FormModel:
                 choices=self.devices,
             ),
         ]
-        return setup + [Field.of(spec) for spec in specs(self.model)]
+        labels = {spec.key: spec.label for spec in specs(self.model)}
+        return setup + [Field.of(spec, labels) for spec in specs(self.model)]
 
     def rows(self) -> list[FormRow]:
         """What is shown: by group, filtered, folded."""
         shown = visible(self.model, self.complete())
         query = self.query.strip().lower()
-        groups: dict[str, list[Field]] = {}
+        groups: dict[str, list[FormRow]] = {}
         for item in self.fields():
-            if not item.key.startswith("@") and item.key not in shown:
+            absent = not item.key.startswith("@") and item.key not in shown
+            if absent and not query:
                 continue
             text = f"{item.label} {item.key} {item.dfl or ''} {item.group}".lower()
             if query and query not in text:
                 continue
-            groups.setdefault(item.group, []).append(item)
+            why = f"shown when {item.condition}" if absent else ""
+            groups.setdefault(item.group, []).append(FormRow(item.group, item, absent=why))
         rows: list[FormRow] = []
         for group, items in groups.items():
             folded = group in self.folded and not query
             rows.append(FormRow(group, hidden=len(items) if folded else 0))
             if not folded:
-                rows += [FormRow(group, item) for item in items]
+                rows += items
         return rows
 
     def value(self, key: str) -> Any:
@@ -227,16 +241,17 @@ class FormModel:
             self.set(item, item.default)
 
     def switch(self, model: ModelClass) -> None:
-        """Another model class: its own values as last left, common ones carried over at first."""
+        """Another model class, with its own values as last left, else the defaults."""
         if model is self.model:
             return
-        self._kept[self.model] = dict(self.values)
-        if model in self._kept:
-            values = self._kept[model]
-        else:
-            values = defaults(model).model_dump()
+        self._kept[self.model] = (self.name, dict(self.values))
+        _, values = self._kept.get(model, ("", defaults(model).model_dump()))
         self.model, self.values = model, dict(values)
         self._errors = None
+
+    def was_left(self) -> bool:
+        """Whether this class was configured before, under the same name, and then left."""
+        return self.model in self._kept and self._kept[self.model][0] == self.name
 
     def load(self, model: ModelClass, values: Mapping[str, Any]) -> None:
         """Take over a configuration or a run's options, missing ones at their defaults."""

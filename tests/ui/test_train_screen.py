@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import Stage
 from scripted import NOW, ScriptedTrainer
+from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
@@ -16,9 +17,11 @@ from recaster_tui.options import ModelClass
 from recaster_tui.protocol import EventType, append_losses, read_run_spec
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.supervisor import RunState
+from recaster_tui.ui.form_model import MODEL, FormRow
 from recaster_tui.ui.screens.help import HelpScreen, Picker
 from recaster_tui.ui.screens.quit import QuitScreen
 from recaster_tui.ui.widgets.loss_chart import LossChart
+from recaster_tui.ui.widgets.option_form import FilterLine, OptionHelp
 from recaster_tui.ui.widgets.panel import Lines
 from recaster_tui.ui.widgets.status_line import StatusLine
 from recaster_tui.workspace import Workspace
@@ -404,3 +407,91 @@ async def test_start_goes_on_with_an_unchanged_run_after_the_app_was_reopened(
         await pilot.press("s")
         await stage.settle(pilot)
         assert stage.launcher.started == [trainer.folder.root]
+
+
+@pytest.mark.parametrize("start", ["form", "chart", "preview"])
+async def test_what_follows_the_slash_in_one_burst_is_the_filter(
+    live: tuple[Stage, Pilot[int]], start: str
+) -> None:
+    stage, pilot = live
+    stage.train.open_tab(start)
+    await pilot.pause()
+    for key in ("slash", *"lr_drop"):  # no waiting: all are queued at once
+        stage.app.post_message(events.Key(key, "/" if key == "slash" else key))
+    await stage.settle(pilot)
+    form = stage.train.form_model
+    assert form.query == "lr_drop"
+    assert form.model is ModelClass.SAEHD
+    assert [r.field.key for r in form.rows() if r.field] == ["learning_rate_dropout"]
+    assert "lr_drop" in text_of(stage.train.form.query_one(FilterLine))
+    await pilot.press("enter", "escape")
+    assert form.query == ""
+
+
+async def test_filter_finds_hidden_options_and_says_when_they_are_shown(
+    empty_stage: Stage,
+) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        train = empty_stage.train
+        await pilot.press("slash", *"gan_patch", "enter", "right")
+        assert train.form.rows.row is not None
+        assert "shown when GAN power is above 0" in train.form.rows.row.absent
+        assert train.form_model.value("gan_patch_size") == 0
+        await pilot.press("escape", "slash", *"nonsense")
+        await pilot.pause()
+        text = str(train.form.query_one(OptionHelp).content)
+        assert "No option matches" in text
+        assert "folds" not in text
+
+
+@pytest.mark.parametrize("model", list(ModelClass))
+async def test_the_recommendation_of_every_option_is_in_sight(
+    empty_stage: Stage, model: ModelClass
+) -> None:
+    async with empty_stage.app.run_test(size=(120, 40)) as pilot:
+        await empty_stage.settle(pilot)
+        form = empty_stage.train.form_model
+        form.switch(model)
+        box = empty_stage.train.form.query_one(OptionHelp)
+        for item in form.fields():
+            box.show(form, FormRow(item.group, item))
+            lines = str(box.content).splitlines()
+            assert len(lines) <= box.content_size.height
+            shown = " ".join(" ".join(lines).split())
+            assert item.recommended in shown, item.key
+            assert item.help in shown or shown.endswith("…"), item.key
+
+
+async def test_a_live_value_out_of_range_goes_back_to_the_running_one(
+    live: tuple[Stage, Pilot[int]], trainer: ScriptedTrainer
+) -> None:
+    stage, pilot = live
+    rows = stage.train.form.rows
+    rows.focus()
+    rows.goto("batch_size")
+    await pilot.press("enter", *"4000", "enter")
+    await stage.settle(pilot)
+    assert stage.train.form_model.value("batch_size") == 8
+    assert stage.train.form_model.errors() == {}
+    assert any("stays 8" in n.message for n in stage.app._notifications)
+    assert trainer.commands == []
+
+
+async def test_going_back_to_a_model_type_finds_what_was_typed(
+    tmp_path: Path, workspace: Workspace, trainer: ScriptedTrainer
+) -> None:
+    trainer.done("stopped")
+    (workspace.models / "anna-to-bert.saehd").mkdir(parents=True)
+    (workspace.models / "anna-to-bert.saehd" / "CURRENT").write_text("g\n")
+    stage = Stage(tmp_path / "data", workspace, trainer)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        rows = stage.train.form.rows
+        rows.focus()
+        rows.goto("batch_size")
+        await pilot.press("enter", "1", "2", "enter")
+        rows.goto(MODEL)
+        await pilot.press("right", "left")
+        assert stage.train.form_model.model is ModelClass.SAEHD
+        assert stage.train.form_model.value("batch_size") == 12

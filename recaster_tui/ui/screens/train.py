@@ -170,6 +170,15 @@ class TrainScreen(RunCommands):
         if self.has_class("-no-form") and self._tab == "form":
             self.open_tab("chart")
 
+    def action_filter(self) -> None:
+        """Look for an option, whichever panel has the focus."""
+        self.remove_class("-full", "-no-form")
+        rows = self.form.rows
+        self.open_tab("form", focus=False)
+        self.set_focus(rows)  # at once: the next key may already be waiting
+        rows.begin_filter()
+        self.call_after_refresh(self._share_height)
+
     # -- showing the run ------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -316,11 +325,13 @@ class TrainScreen(RunCommands):
         event.stop()
         run = self._shown
         if event.key in (MODEL, NAME):
-            if self._check_exists():
+            # Going back to a type finds what was typed for it, not what the model was saved with.
+            if self._check_exists() and not (event.key == MODEL and self.form_model.was_left()):
                 self._take_options_of_model()
             self.form.reload()
         elif event.key != DEVICE and run is not None and run.state.live:
-            if event.key in self.form_model.errors():
+            if message := self.form_model.errors().get(event.key):
+                self._put_back(run, event.key, message)
                 return
             self._send[event.key] = event.value
             self.set_timer(_SEND_AFTER, lambda: self._send_option(run, event.key, event.value))
@@ -336,8 +347,19 @@ class TrainScreen(RunCommands):
         label = next((f.label for f in self.form_model.fields() if f.key == key), key)
         if not await self._command(run, CommandName.SET, f"{label} = {words.plain(value)}",
                                    key=key, value=value):  # fmt: skip
-            self.form_model.load(run.spec.model_class, run.options)
-            self.form.reload()
+            self._put_back(run, key)
+
+    def _put_back(self, run: Run, key: str, why: str = "") -> None:
+        """The form shows what the trainer works with."""
+        item = next((f for f in self.form_model.fields() if f.key == key), None)
+        if item is None or key not in run.options:
+            return
+        value = run.options[key]
+        if why:
+            kept = f"{why}; it stays {words.plain(value)}"
+            self.notify(kept, title=item.label, severity="warning", timeout=8)
+        self.form_model.set(item, value)
+        self.form.reload()
 
     def on_option_rows_refused(self, event: OptionRows.Refused) -> None:
         """Say why not."""
@@ -408,6 +430,8 @@ class TrainScreen(RunCommands):
         """Only what makes sense now is bound."""
         if action == "leave_full":
             return self.has_class("-full")
+        if action == "filter":
+            return not self.is_mounted or not (self.form.rows.editing or self.form.rows.filtering)
         if action in ("start", "start_again") and self.is_mounted:
             form = self.form_model
             again = self.recaster.would_resume(form.model, form.values, form.name, form.device)

@@ -19,6 +19,10 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("b", "backup", "Backup", id="train-backup", tooltip="Save and keep a copy"),
     Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
     Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
+    # A priority key: whatever follows it in the same burst must already find the filter.
+    Binding(
+        "slash", "filter", "Filter", id="form-filter", tooltip="Find an option", priority=True
+    ),
     Binding("f", "full", "Full", id="train-full", tooltip="Preview on the whole screen"),
     Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
     Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),

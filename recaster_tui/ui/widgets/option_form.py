@@ -1,38 +1,73 @@
 """The form: the rows, the filter above them and what the row under the cursor means below."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.strip import Strip
+from textual.widgets import Static
 
 from recaster_tui.options import ModelClass
 from recaster_tui.ui import words
 from recaster_tui.ui.form_model import FormModel, FormRow
 from recaster_tui.ui.palette import palette
 from recaster_tui.ui.widgets.option_rows import OptionRows
+from recaster_tui.ui.widgets.panel import Lines, Words
+
+_HELP_HEIGHT = 11
 
 
 class OptionHelp(Static):
-    """What the row under the cursor means: error, help, range, default, recommended."""
+    """What the row under the cursor means: error, range, default, recommended, help.
+
+    What one must know comes first; what has no room ends in an ellipsis.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._text = Text()
 
     def show(self, form: FormModel, row: FormRow | None) -> None:
         """Explain *row*."""
+        self._text = self._explain(form, row)
+        self._fit()
+
+    def on_resize(self) -> None:
+        """Another width, another end."""
+        self._fit()
+
+    def _fit(self) -> None:
+        width, height = self.content_size
+        if not width or not height:
+            self.update(self._text)
+            return
+        lines = list(self._text.wrap(self.app.console, width))
+        if len(lines) > height:
+            del lines[height:]
+            last = lines[-1]
+            last.rstrip()
+            last.truncate(max(0, width - 2))
+            last.append(" …")
+        self.update(Text("\n").join(lines))
+
+    def _explain(self, form: FormModel, row: FormRow | None) -> Text:
         _, _, ground, ink = self.colors
         colours = palette(self.app, ground, ink)
         text = Text()
         whole = form.errors().get("")
-        if row is None or row.field is None:
-            text.append(row.group if row else "No option matches", colours.style("text", bold=True))
+        if row is None:
+            text.append("No option matches", colours.style("text", bold=True))
+            text.append(f"\n{form.query}", colours.style("accent"))
+            text.append("\nesc shows every option again", colours.muted())
+            return text
+        if row.field is None:
+            text.append(row.group, colours.style("text", bold=True))
             text.append("\nspace folds or unfolds the group", colours.muted())
             if whole:
                 text.append(f"\n{whole}", colours.style("state-bad"))
-            self.update(text)
-            return
+            return text
         item = row.field
         text.append(item.label, colours.style("accent", bold=True))
         if item.dfl and item.dfl != item.key:
@@ -40,7 +75,7 @@ class OptionHelp(Static):
         error = form.errors().get(item.key) or whole
         if error:
             text.append(f"\n{error}", colours.style("state-bad", bold=True))
-        fixed = form.why_fixed(item)
+        fixed = row.absent or form.why_fixed(item)
         if fixed:
             text.append(f"\n{fixed}", colours.style("state-hold"))
         elif form.running:
@@ -50,27 +85,46 @@ class OptionHelp(Static):
             facts.append(f"default {words.plain(item.default)}")
         if facts:
             text.append("\n" + " · ".join(facts), colours.muted())
-        text.append(f"\n{item.help}")
         if item.recommended:
             text.append("\nbest ", colours.style("state-good"))
             text.append(item.recommended, colours.style("text", dim=0.15))
-        self.update(text)
+        text.append(f"\n{item.help}")
+        return text
+
+
+class FilterLine(Lines):
+    """What is looked for. The rows keep the focus: every key that follows / is for the filter."""
+
+    def __init__(self, rows: OptionRows, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._rows = rows
+
+    def lines(self, width: int, height: int) -> list[Strip]:
+        """One line."""
+        colours, query = self.colours, self._rows.form.query
+        line = Words().add(" / ", colours.style("accent", bold=True))
+        line.add(query[-max(1, width - 5) :], colours.style("text", bold=True))
+        if self._rows.filtering:
+            line.add(" ", colours.style("text", reverse=True))
+            if not query:
+                line.add(" name, key or DFL name", colours.muted())
+        return [line.strip(width)]
 
 
 class OptionForm(Vertical):
     """Rows, the filter above them and the help below."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", id="form-filter", tooltip="Find an option")
-    ]
 
     def __init__(self, model: FormModel, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.form = model
 
     def compose(self) -> ComposeResult:
-        """Rows and help; the filter comes above them when it is asked for."""
-        yield OptionRows(self.form, id="form-rows")
+        """The filter's line is shown while there is a filter."""
+        rows = OptionRows(self.form, id="form-rows")
+        line = FilterLine(rows, id="form-filter-line")
+        line.display = False
+        yield line
+        yield rows
         yield OptionHelp(id="form-help")
 
     @property
@@ -87,48 +141,15 @@ class OptionForm(Vertical):
         self.form.load(model, values)
         self.reload()
 
-    async def action_filter(self) -> None:
-        """Ask for a filter."""
-        # Not composed with the rest: on Python 3.12 (eager tasks) an Input in the first mode's
-        # screen looks for that screen before Textual 8.2 has put it on its stack.
-        box = self._box
-        if box is None:
-            box = Input(placeholder="filter: name, key or DFL name", id="form-filter-input")
-            await self.mount(box, before=0)
-        box.display = True
-        box.focus()
-
-    @property
-    def _box(self) -> Input | None:
-        found = self.query("#form-filter-input")
-        return found.first(Input) if found else None
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter as typed."""
-        event.stop()
-        self.form.query = event.value
-        self.rows.reload()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to what was found; the filter stays until esc."""
-        event.stop()
-        if not event.value:
-            event.input.display = False
-        self.rows.cursor = min(1, len(self.rows._rows) - 1)
-        self.rows.focus()
-        self.rows.reload()
-
-    def on_key(self, event: events.Key) -> None:
-        """Esc in the filter closes it."""
-        box = self._box
-        if box is not None and event.key == "escape" and (box.has_focus or self.form.query):
-            event.stop()
-            box.value = ""
-            box.display = False
-            self.form.query = ""
-            self.rows.focus()
-            self.rows.reload()
+    def on_resize(self) -> None:
+        """A third of the height for the help, where there is much of it."""
+        roomy = self.screen.has_class("-tall")
+        height = max(_HELP_HEIGHT, self.size.height // 3) if roomy else None
+        self.query_one(OptionHelp).styles.height = height
 
     def on_option_rows_moved(self) -> None:
-        """The help follows the cursor."""
+        """Filter and help follow the cursor."""
+        line = self.query_one(FilterLine)
+        line.display = self.rows.filtering or bool(self.form.query)
+        line.update_lines()
         self.query_one(OptionHelp).show(self.form, self.rows.row)

@@ -61,6 +61,7 @@ class OptionRows(ScrollView, can_focus=True):
         self._caret = 0
         self._fresh = False
         self._before: Any = None
+        self.filtering = False
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -77,6 +78,8 @@ class OptionRows(ScrollView, can_focus=True):
     @property
     def key_hints(self) -> tuple[tuple[str, str], ...]:
         """What the key bar shows instead of bindings while a value is typed."""
+        if self.filtering:
+            return (("enter", "to what was found"), ("esc", "all options again"))
         keys = (("enter", "take"), ("esc", "leave as it was"), ("↑ ↓", "take and move"))
         return keys if self.editing else ()
 
@@ -112,6 +115,8 @@ class OptionRows(ScrollView, can_focus=True):
         """Leaving takes the typed value."""
         if self.editing:
             self._finish()
+        if self.filtering:
+            self._filtered()
         self.refresh()
 
     def goto(self, key: str) -> None:
@@ -152,7 +157,7 @@ class OptionRows(ScrollView, can_focus=True):
         row = self.row
         if row is None or row.field is None:
             return None
-        if why := self.form.why_fixed(row.field):
+        if why := row.absent or self.form.why_fixed(row.field):
             self.post_message(self.Refused(row.field.label, why))
             return None
         return row.field
@@ -201,9 +206,53 @@ class OptionRows(ScrollView, can_focus=True):
 
     def action_clear_filter(self) -> None:
         """Show every row again."""
-        if self.form.query:
-            self.form.query = ""
+        self.filtering = False
+        self._search("")
+        self.refresh_bindings()
+
+    # -- filter ---------------------------------------------------------------------------------
+
+    def begin_filter(self) -> None:
+        """From now on, what is typed is the filter."""
+        if self.editing:
+            self._finish()
+        self.filtering = True
+        self._moved()
+        self.refresh_bindings()
+
+    def _search(self, query: str) -> None:
+        if query != self.form.query:
+            self.form.query = query
             self.reload()
+        self._moved()
+
+    def _filtered(self) -> None:
+        """The filter stays until esc; the cursor goes to what it found."""
+        self.filtering = False
+        if self.form.query:
+            self.cursor = min(1, len(self._rows) - 1)
+            self._follow()
+        self._moved()
+        self.refresh()
+        self.refresh_bindings()
+
+    def _filter_key(self, event: events.Key) -> None:
+        query = self.form.query
+        match event.key:
+            case "enter" | "tab" | "shift+tab":
+                self._filtered()
+            case "up" | "down":
+                self._filtered()
+                self.action_move(-1 if event.key == "up" else 1)
+            case "escape":
+                self.action_clear_filter()
+            case "backspace":
+                self._search(query[:-1])
+            case "ctrl+u":
+                self._search("")
+            case _:
+                if event.character is not None and event.character.isprintable():
+                    self._search(query + event.character)
 
     def _apply(self, item: Field, value: Any) -> None:
         if value == self.form.value(item.key):
@@ -249,13 +298,17 @@ class OptionRows(ScrollView, can_focus=True):
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """While typing, letters are text and no bindings (hides them from the footer)."""
-        return self.editing and character is not None and character.isprintable()
+        typing = self.editing or self.filtering
+        return typing and character is not None and character.isprintable()
 
     async def _on_key(self, event: events.Key) -> None:
-        if not self.editing:
+        if not self.editing and not self.filtering:
             return
         event.stop()
         event.prevent_default()
+        if self.filtering:
+            self._filter_key(event)
+            return
         assert self._edit is not None
         if event.key != "enter" and not event.is_printable:
             self._fresh = False
@@ -309,6 +362,9 @@ class OptionRows(ScrollView, can_focus=True):
         if self.editing:
             event.stop()
             self._insert("".join(c for c in event.text if c.isprintable()))
+        elif self.filtering:
+            event.stop()
+            self._search(self.form.query + "".join(c for c in event.text if c.isprintable()))
 
     def on_click(self, event: events.Click) -> None:
         """Select the row; on the selected one, change it."""
@@ -317,6 +373,7 @@ class OptionRows(ScrollView, can_focus=True):
             return
         if self.editing:
             self._finish()
+        self.filtering = False
         if y == self.cursor:
             self.action_edit()
         else:
@@ -342,6 +399,8 @@ class OptionRows(ScrollView, can_focus=True):
         line = (
             self._heading(row, width, colours)
             if row.field is None
+            else self._absent(row, row.field, width, colours)
+            if row.absent
             else self._field(row.field, width, colours, here=here)
         )
         base = self.rich_style
@@ -358,6 +417,13 @@ class OptionRows(ScrollView, can_focus=True):
         tail = f" {row.hidden}" if folded else ""
         line.add("─" * max(0, width - line.length - len(tail) - 1), colours.faint())
         return line.add(tail, colours.muted())
+
+    def _absent(self, row: FormRow, item: Field, width: int, colours: Palette) -> Words:
+        line = Words().add("  ").add(item.label, colours.style("text", dim=0.5)).add("  ")
+        room = width - line.length - 1
+        why = row.absent if len(row.absent) <= room else row.absent[: max(0, room - 1)] + "…"
+        line.fill(width - 1 - len(why))
+        return line.add(why, colours.style("text", dim=0.6)).add(" ")
 
     def _field(self, item: Field, width: int, colours: Palette, *, here: bool) -> Words:
         form = self.form
