@@ -84,6 +84,12 @@ def open_workspace(root: Path, *, must_look_right: bool = True) -> Workspace:
         BadInputError: *root* is missing, no folder, or (unless told not to care) no project.
     """
     root = root.expanduser().resolve()
+    if root.is_file():
+        raise BadInputError(
+            "this is a file, not a workspace folder",
+            where=root,
+            hint="a workspace is a folder that holds data_src/aligned and data_dst/aligned",
+        )
     if not root.is_dir():
         raise BadInputError(
             "no such workspace folder",

@@ -60,10 +60,12 @@ def open_app(
     """
     if workspace is not None and not workspace.exists():
         near = difflib.get_close_matches(str(workspace), COMMANDS, n=1)
-        if near:
+        if near or len(workspace.parts) == 1:  # no path: a command was meant, or may have been
+            guess = f"did you mean: recaster {near[0]}? " if near else ""
             raise BadInputError(
-                f"'{workspace}' is neither a command nor a folder",
-                hint=f"did you mean: recaster {near[0]}",
+                f"there is no command or folder called '{workspace}'",
+                hint=f"{guess}All commands: recaster --help; "
+                f"a synthetic workspace to try things on: recaster demo {workspace}",
             )
     from recaster_tui.cli.screen import open_screen
 

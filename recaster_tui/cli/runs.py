@@ -112,7 +112,8 @@ def resume_run(
                     f"run {run.run_id} is {run.state.value}; its options are given at its start",
                     hint="stop it first, or change live options in the app",
                 )
-            await _command(run, CommandName.RESUME)
+            paused = run.state is RunState.PAUSED
+            await _command(run, CommandName.RESUME, done=_goes_on(run) if paused else "")
         else:
             run = await supervisor.resume(
                 run.run_id, changes=values or None, target_iterations=iterations
@@ -142,11 +143,16 @@ async def _watch(run: Run) -> int:
     return await watch(run, make_view(run, as_json=False), interrupt_stops=False)
 
 
-async def _command(run: Run, name: str, **args: Any) -> None:
+def _goes_on(run: Run) -> str:
+    target = f" of {run.target_iterations:,}" if run.target_iterations else ""
+    return f"training goes on at iteration {run.iteration:,}{target}"
+
+
+async def _command(run: Run, name: str, *, done: str = "", **args: Any) -> None:
     ack = await run.command(name, timeout=_ACK_SECONDS, **args)
     if not ack.ok:
         raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
-    sys.stdout.write(f"{run.run_id}: {ack.message or 'done'}\n")
+    sys.stdout.write(f"{run.run_id}: {ack.message or done or 'done'}\n")
 
 
 async def _next(run: Run) -> None:

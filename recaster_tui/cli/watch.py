@@ -60,7 +60,7 @@ class PlainView:
         if run.state is self._state and now - self._time < wait:
             return
         self._state, self._time, self._text = run.state, now, text
-        self.say(f"{run.state.value:<8}  {text}")
+        self.say(f"{run.state.value:<8}  {text}".rstrip())
 
     def say(self, text: str) -> None:
         """See :class:`View`."""
@@ -147,13 +147,20 @@ class LineView:
 
 
 def unseen_notices(run: Run, seen: int) -> list[Notice]:
-    """The warnings and errors after the first *seen* ones, as far as they are kept."""
+    """The warnings and errors after the first *seen* ones, as far as they are kept.
+
+    Not the one that ended the run: :func:`outcome` tells of it.
+    """
     new = run.facts.notice_count - seen
-    return run.notices[-new:] if new > 0 else []
+    notices = run.notices[-new:] if new > 0 else []
+    fatal = ("error", run.status.error)  # said before the run counts as failed
+    return [n for n in notices if (n.level, n.message) != fatal]
 
 
 def describe(run: Run) -> str:
     """The figures of one run in one line."""
+    if run.state is RunState.FAILED:  # outcome() says why, once
+        return f"iteration {run.iteration:,}" if run.iteration else ""
     if run.state is RunState.STARTING or not run.iteration:
         return run.phase_text
     target = f"/{run.target_iterations:,}" if run.target_iterations else ""

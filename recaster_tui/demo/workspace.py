@@ -27,7 +27,7 @@ _PROJECT = """\
 # (MakeHuman), with landmarks exact by construction. They are nobody, so nobody's consent is needed.
 
 """
-_NOTE = "Synthetic people, rendered by `recaster demo`: no real person's face is in this project."
+_NOTE = "Synthetic people, rendered by recaster demo: no real person's face is in this project."
 
 
 @dataclass(frozen=True)

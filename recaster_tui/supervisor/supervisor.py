@@ -484,8 +484,18 @@ def _require_faces(workspace: Workspace, options: Mapping[str, Any]) -> None:
         folders = {"pretraining": workspace.absolute(str(stored))}
         hint = "pretrain_faces names it; copy aligned faces of many people there"
     for title, folder in folders.items():
-        if not folder.is_dir():
+        if not _holds_faces(folder):
             raise BadInputError(f"there are no {title} faces", where=folder, hint=hint)
+
+
+def _holds_faces(folder: Path) -> bool:
+    """Whether a trainer would find files to read there; whether they are faces it will tell."""
+    try:
+        return any(p.suffix == ".jpg" or p.name == "faceset.pak" for p in folder.iterdir())
+    except NotADirectoryError:
+        return folder.suffix == ".pak"
+    except OSError:
+        return False
 
 
 def _bad_request(request: RunRequest, error: ValidationError) -> BadInputError:
@@ -496,4 +506,12 @@ def _bad_request(request: RunRequest, error: ValidationError) -> BadInputError:
             hint="use letters, digits, spaces, dots and hyphens, at most 64; for example "
             f"'{default_model_name(request.model_name)}'",
         )
-    return BadInputError(f"{place}: {error.errors()[0]['msg']}")
+    if place in ("target_iterations", "target_seconds"):
+        what = place.removeprefix("target_")
+        return BadInputError(
+            f"the target of {getattr(request, place):,} {what} is below 0",
+            hint=f"give --{what} 0 for no end, or how many the model should have in all"
+            if what == "iterations"
+            else "give --seconds 0 for no end",
+        )
+    return BadInputError(f"{place}: {error.errors()[0]['msg']}", hint="see: recaster train --help")

@@ -25,6 +25,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "ws"
     for side in ("src", "dst"):
         (root / f"data_{side}" / "aligned").mkdir(parents=True)
+        (root / f"data_{side}" / "aligned" / "face.jpg").touch()
     yield root
     for process in psutil.process_iter(["cmdline"]):
         if any(str(root) in word for word in process.info["cmdline"] or []):
@@ -93,7 +94,8 @@ def test_a_run_obeys_other_processes(recaster: Recaster, workspace: Path) -> Non
     assert refused.returncode == 2 and "already being trained" in refused.stderr
     assert recaster("save", run_id[:15]).returncode == 0
     assert recaster("backup", run_id[-4:], "--note", "before").returncode == 0
-    assert recaster("resume", workspace / "runs" / run_id).returncode == 0
+    gone_on = recaster("resume", workspace / "runs" / run_id)
+    assert gone_on.returncode == 0 and "goes on at iteration" in gone_on.stdout
     assert state() == "training"
     stopped = recaster("stop", "last")
     assert stopped.returncode == 0 and f"{run_id} stopped at" in stopped.stdout
@@ -163,6 +165,8 @@ def test_a_failed_run_fails_the_command(
     done = recaster("train", workspace, "--config", "quick96", **trouble)
     assert done.returncode == code
     assert done.stderr.count("error: ") == 1 and text in done.stderr
+    if "FAKE_FATAL" in trouble:
+        assert (done.stdout + done.stderr).count(text) == 1
     assert "trainer.log" in done.stderr and "Traceback" not in done.stdout + done.stderr
 
 
@@ -176,7 +180,12 @@ def test_a_failed_run_fails_the_command(
         (["train", "ws", "--config", "quick96", "--set", "batch_size=0"], 2, "batch_size"),
         (["train", "ws", "--config", "quick96", "--set", "batch_size"], 2, "batch_size"),
         (["train", "ws", "--config", "quick96", "--name", "a_b"], 2, "'a-b'"),
+        (["train", "ws", "--config", "quick96", "--iterations", "-3"], 2, "below 0"),
+        (["train", "file.txt", "--config", "quick96"], 2, "is a file, not"),
+        (["train", "empty", "--config", "quick96"], 2, "no source faces"),
         (["rusn"], 2, "did you mean: recaster runs"),
+        (["frobnicate"], 2, "no command or folder called 'frobnicate'"),
+        (["some/where"], 2, "no such workspace"),
         (["stop", "nothing"], 2, "no run 'nothing'"),
         (["options", "mve"], 2, "quick96"),
         (["runs", "--nonsense"], 2, "--nonsense"),
@@ -186,6 +195,8 @@ def test_a_failed_run_fails_the_command(
 def test_bad_input_is_told_without_a_traceback(
     recaster: Recaster, workspace: Path, arguments: list[str], code: int, text: str
 ) -> None:
+    (workspace.parent / "file.txt").touch()
+    (workspace.parent / "empty" / "data_src" / "aligned").mkdir(parents=True)
     done = recaster(*arguments)
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("error: ") and text in done.stderr

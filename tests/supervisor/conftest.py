@@ -12,7 +12,9 @@ from recaster_tui.workspace import Workspace, open_workspace
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     for side in ("src", "dst"):
-        (tmp_path / "ws" / f"data_{side}" / "aligned").mkdir(parents=True)
+        faces = tmp_path / "ws" / f"data_{side}" / "aligned"
+        faces.mkdir(parents=True)
+        (faces / "face.jpg").touch()
     return open_workspace(tmp_path / "ws")
 
 

@@ -139,6 +139,9 @@ async def test_bad_requests_make_nothing(supervisor, workspace) -> None:
         await supervisor.start(workspace, RunRequest(QUICK.model_class, {"batch_sise": 3}))
     with pytest.raises(BadInputError, match="cannot be a model's name"):
         await supervisor.start(workspace, RunRequest(QUICK.model_class, model_name="../up"))
+    (workspace.dst_faces / "face.jpg").rename(workspace.dst_faces / "face.png")
+    with pytest.raises(BadInputError, match="no destination faces"):
+        await supervisor.start(workspace, QUICK)
     shutil.rmtree(workspace.dst_faces)
     with pytest.raises(BadInputError, match="no destination faces"):
         await supervisor.start(workspace, QUICK)

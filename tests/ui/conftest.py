@@ -28,7 +28,10 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return make_workspace(tmp_path / "demo")
+    made = make_workspace(tmp_path / "demo")
+    for folder in (made.src_faces, made.dst_faces):
+        (folder / "face.jpg").touch()  # without any nothing can be started
+    return made
 
 
 @pytest.fixture

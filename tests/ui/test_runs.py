@@ -152,6 +152,8 @@ async def test_a_run_at_its_target_asks_for_another(tmp_path: Path, rig: Rig) ->
     rig.ended.spec.options["target_iterations"] = 800
     spec = rig.ended.spec.model_copy(update={"target_iterations": 800})
     write_run_spec(rig.ended.folder.spec, spec)
+    for folder in (rig.workspace.src_faces, rig.workspace.dst_faces):
+        (folder / "face.jpg").touch()
     app = rig.app(mode="runs")
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
