@@ -7,6 +7,7 @@ from conftest import Stage
 from textual.widgets import Button, Static
 
 from recaster_tui.ui.screens.help import HelpScreen, grouped
+from recaster_tui.ui.screens.run_log import wrapped
 from recaster_tui.ui.theme import OwnThemes, load_themes
 from recaster_tui.ui.widgets.loss_chart import MARKS
 from recaster_tui.ui.widgets.run_table import RunTable
@@ -90,3 +91,11 @@ async def test_a_screenshot_goes_into_the_workspace(stage: Stage) -> None:
         stage.app.action_screenshot(path=str(blocked))
         await pilot.pause()
         assert [t.severity for t in stage.app._notifications] == ["information", "error"]
+
+
+def test_long_log_lines_break_between_words_and_say_so() -> None:
+    row = "  reading /a/long/path/face-1.jpg and /another/one.jpg"
+    assert wrapped(row, 40) == ["  reading /a/long/path/face-1.jpg and", "  ↳ /another/one.jpg"]
+    assert wrapped(row, 80) == [row]
+    assert wrapped("", 40) == [""]
+    assert "".join(part.removeprefix("  ↳ ") for part in wrapped("x" * 100, 40)) == "x" * 100

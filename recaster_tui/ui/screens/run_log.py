@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import textwrap
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from recaster_tui.ui.widgets.panel import Words
 from recaster_tui.ui.widgets.text_pane import TextPane
 
 TAIL_BYTES = 256 * 1024
+_GOES_ON = "  ↳ "
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -40,6 +42,14 @@ def read_tail(path: Path, limit: int = TAIL_BYTES) -> list[str]:
     if lines and not lines[-1]:
         lines.pop()
     return [_CONTROLS.sub("", _ESCAPES.sub("", line)).expandtabs(4) for line in lines]
+
+
+def wrapped(row: str, width: int) -> list[str]:
+    """*row* in lines of at most *width* characters, broken between words; later ones are marked."""
+    if len(row) <= width:
+        return [row]
+    mark = _GOES_ON if width > 4 * len(_GOES_ON) else ""
+    return textwrap.wrap(row, width, subsequent_indent=mark, break_on_hyphens=False)
 
 
 class LogPane(TextPane):
@@ -67,8 +77,7 @@ class LogPane(TextPane):
                 style = colours.style("warning")
             elif "DEBUG" in upper:
                 style = colours.muted()
-            for start in range(0, max(1, len(row)), width):
-                strips.append(Words().add(row[start : start + width], style).strip(width))
+            strips += [Words().add(line, style).strip(width) for line in wrapped(row, width)]
         return strips
 
 

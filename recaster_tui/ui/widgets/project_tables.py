@@ -31,7 +31,7 @@ class ModelTable(TableView):
         Column("iteration", "iteration", 9, right=True),
         Column("size", "size", 5, rank=3, right=True),
         Column("saved", "saved", 9, rank=2, right=True),
-        Column("note", "", 16, rank=4, most=40),
+        Column("note", " notes", 16, rank=4, most=40),  # apart from the dates at the right edge
     )
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -63,7 +63,7 @@ class ModelTable(TableView):
             case "saved":
                 return ((clock.ago(model.saved) if model.saved else "–", muted),)
             case "note":
-                return ((model.note, muted),)
+                return ((f" {model.note}", muted),)
         return ()
 
 

@@ -118,9 +118,8 @@ class RunDetail(TextPane):
         lines = self._facts(record, colours, width)
         if width >= _TWO_COLUMNS:
             lines, options = _beside(lines, options, width // 2), []
-        lines.append(
-            Words().add(f" {'folder':<11}", colours.muted()).add(short_path(record.folder.root))
-        )
+        folder = short_path(record.folder.root, max(12, width - 13))
+        lines.append(Words().add(f" {'folder':<11}", colours.muted()).add(folder))
         if digest is not None and digest.problem:
             lines += paragraph(digest.problem, colours.style("warning"), width - 1, 1)
         if digest is not None and digest.losses is not None and len(digest.losses) > 1:
