@@ -1,8 +1,10 @@
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from scripted import NOW, ScriptedLauncher, ScriptedTrainer, make_workspace
+from textual.pilot import Pilot
 
 from recaster_tui.protocol import EventType
 from recaster_tui.supervisor import Supervisor
@@ -77,6 +79,26 @@ class Stage:
                 await pause()
                 await screen.preview.settled()
             await pause()
+
+    async def until(self, pilot: Pilot[int], condition: Callable[[], bool]) -> None:
+        """Until *condition* holds; a busy machine may need a while for what was asked."""
+        for _ in range(200):
+            if condition():
+                return
+            await pilot.pause(0.05)
+        assert condition(), "waited in vain"
+
+    async def drawn(self, pilot: Pilot[int]) -> None:
+        """Settled, no drawing of the chart put off, and the screen the same twice over."""
+        seen: list[str] = []
+
+        def still() -> bool:
+            seen.append(self.app.export_screenshot())
+            return seen[-2:-1] == seen[-1:]
+
+        await self.settle(pilot)
+        await self.until(pilot, lambda: not self.train.chart._pending)
+        await self.until(pilot, still)
 
 
 @pytest.fixture

@@ -76,4 +76,4 @@ def test_dialogs(stage: Stage, key: str, snap_compare: Any) -> None:
 
 def test_day_theme(stage: Stage, snap_compare: Any) -> None:
     stage.app.theme = "day"
-    assert snap_compare(stage.app, terminal_size=(120, 40), run_before=stage.settle)
+    assert snap_compare(stage.app, terminal_size=(120, 40), run_before=stage.drawn)

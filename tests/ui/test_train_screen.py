@@ -96,20 +96,23 @@ async def test_live_options_are_sent_once_and_others_refused(
 async def test_views_and_time(live: tuple[Stage, Pilot[int]]) -> None:
     stage, pilot = live
     preview = stage.train.preview
-    assert preview.caption == "plain 1/3"
+
+    def at(iteration: int) -> bool:
+        return preview.current is not None and preview.current.iteration == iteration
+
+    await stage.until(pilot, lambda: preview.caption == "plain 1/3")
     await pilot.press("space")
-    assert preview.caption == "warped 2/3"
+    await stage.until(pilot, lambda: preview.caption == "warped 2/3")
     await pilot.press("comma", "comma")
-    assert preview.caption == "masked 3/3"
+    await stage.until(pilot, lambda: preview.caption == "masked 3/3")
     await pilot.press("left_square_bracket")
-    assert preview.current is not None
-    assert preview.current.iteration == 10_000
+    await stage.until(pilot, lambda: at(10_000))
     assert "looking back" in preview.age()
     await pilot.press("right_square_bracket")
-    assert preview.current.iteration == 20_000
+    await stage.until(pilot, lambda: at(20_000))
     await pilot.press("f")
     await stage.settle(pilot)
-    assert preview.size.width > 110
+    await stage.until(pilot, lambda: preview.size.width > 110)
     await pilot.press("escape")
     await stage.settle(pilot)
     assert stage.train.chart.size.height > 0

@@ -78,7 +78,6 @@ _MEANINGS = {
     "backup": "a backup was made",
     "option": "an option was changed while training",
     "resumed": "training was started again",
-    "snapshot": "a snapshot was taken",
     "rolled-back": "training went back to an earlier save",
 }
 _TEXTUALS_OWN = frozenset({"screen.copy_text", "help_quit"})
