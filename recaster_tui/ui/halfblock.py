@@ -51,18 +51,22 @@ class TileLayout:
 
 
 def tile_layout(
-    width: int, height: int, columns: int, rows: int, largest: int, gap: int = 1
+    width: int, height: int, columns: int, rows: int, largest: int, gap: int = 1, smallest: int = 0
 ) -> TileLayout:
     """Tiles as large as *columns* of them across *width* cells allow, then as many rows as fit.
 
     *height* in cells; *largest* is the picture's own resolution: enlarging shows nothing more
-    than four times it.
+    than four times it. Where *smallest* is given, tiles shrink down to it for another row.
     """
     pixels = 2 * height
-    tile = min((width - gap * (columns - 1)) // max(columns, 1), pixels, largest * 4)
+    widest = min((width - gap * (columns - 1)) // max(columns, 1), largest * 4)
+    tile = min(widest, pixels)
     if tile < 2 or columns < 1 or rows < 1:
         return TileLayout(0, 0, 0, 0, gap)
     fit = max(1, min(rows, (pixels + gap) // (tile + gap)))
+    if smallest:
+        fit = max(fit, min(rows, (pixels + gap) // (min(smallest, widest) + gap)))
+        tile = min(widest, (pixels + gap) // fit - gap)
     used = columns * tile + gap * (columns - 1)
     return TileLayout(tile, columns, fit, (width - used) // 2, gap)
 

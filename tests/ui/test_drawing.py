@@ -123,3 +123,11 @@ def test_chart_draws_around_gaps_and_is_kept_while_no_dot_moves() -> None:
     assert log.picture is not first.picture
     assert np.isnan(first.series["src"].mean).any()
     assert {c for row in first.picture.rows for _, c in row} >= {BLUE, YELLOW, GREY}
+
+
+def test_more_faces_where_there_is_height_for_them() -> None:
+    # Two columns: beside the form at 200×60, at 120×40, and at 120×40 with five columns.
+    assert h.tile_layout(154, 36, 2, 4, 128, smallest=34).rows == 2
+    assert h.tile_layout(74, 19, 2, 4, 128, smallest=34).rows == 1
+    small = h.tile_layout(74, 19, 5, 4, 128, smallest=34)
+    assert small == h.tile_layout(74, 19, 5, 4, 128)

@@ -20,6 +20,7 @@ from recaster_tui.supervisor import RunState
 from recaster_tui.ui.form_model import MODEL, FormRow
 from recaster_tui.ui.screens.help import HelpScreen, Picker
 from recaster_tui.ui.screens.quit import QuitScreen
+from recaster_tui.ui.widgets.bars import KeyBar
 from recaster_tui.ui.widgets.loss_chart import LossChart
 from recaster_tui.ui.widgets.option_form import FilterLine, OptionHelp
 from recaster_tui.ui.widgets.panel import Lines
@@ -45,7 +46,9 @@ async def test_status_chart_and_preview_show_the_run(live: tuple[Stage, Pilot[in
         assert word in status
     assert "CPU (2 cores)" in status
     chart = text_of(stage.train.chart)
-    assert "source 0.3" in chart
+    assert "src 0.3" in chart
+    for word in ("src", "dst"):  # one number, both places
+        assert status.split(f"{word} ")[1][:6] == chart.split(f"{word} ")[1][:6]
     assert "20k" in chart
     assert "◆" in chart  # the backup
     assert "▲" in chart  # the changed option
@@ -276,7 +279,7 @@ async def test_nan_and_single_losses_are_drawn(
         await stage.settle(pilot)
         chart = text_of(stage.train.chart)
         assert "loss" in chart
-        assert "destination" not in chart
+        assert "dst" not in chart
         assert any("⠀" < c <= "⣿" for c in chart)
 
 
@@ -498,3 +501,47 @@ async def test_going_back_to_a_model_type_finds_what_was_typed(
         await pilot.press("right", "left")
         assert stage.train.form_model.model is ModelClass.SAEHD
         assert stage.train.form_model.value("batch_size") == 12
+
+
+async def test_the_key_bar_shows_the_keys_of_the_focused_panel(
+    live: tuple[Stage, Pilot[int]],
+) -> None:
+    stage, pilot = live
+    bar = stage.train.query_one(KeyBar)
+    for widget, keys in (
+        (stage.train.form.rows, "b Backup  enter Edit  / Filter"),
+        (stage.train.chart, "b Backup  r Range"),
+        (stage.train.preview, "b Backup  space View  f Full"),
+    ):
+        widget.focus()
+        await pilot.pause()
+        assert "p Pause  x Stop  w Save" in text_of(bar)
+        assert keys in text_of(bar)
+
+
+async def test_a_killed_trainer_says_what_is_safe(stage: Stage, trainer: ScriptedTrainer) -> None:
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        trainer.alive = False
+        for run in stage.supervisor.runs():
+            run._asked = 0.0
+        await stage.settle(pilot)
+        status = text_of(stage.train.query_one(StatusLine))
+        assert "20,000  the trainer's process is gone" in status
+        assert "iteration 5,000 is safe (15,000 lost); s goes on from it" in status
+
+
+async def test_status_says_each_thing_once(
+    tmp_path: Path, workspace: Workspace, frozen: None
+) -> None:
+    trainer = ScriptedTrainer(workspace, target=0)
+    trainer.hello()
+    trainer.train(501)
+    trainer.say(EventType.SAVED, iteration=501, generation="g", bytes=1, t=NOW - 360)
+    trainer.say(EventType.METRICS, cpu=80.0)
+    stage = Stage(tmp_path / "data", workspace, trainer)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        status = text_of(stage.train.query_one(StatusLine))
+        assert status.count("trained ") == 1
+        assert "saved at 501, 6m 00s ago" in status

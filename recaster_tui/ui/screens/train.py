@@ -19,14 +19,14 @@ from recaster_tui.supervisor import Run, RunState
 from recaster_tui.ui import words
 from recaster_tui.ui.form_model import DEVICE, MODEL, NAME, FormModel
 from recaster_tui.ui.hires import pixel_widget
-from recaster_tui.ui.screens.train_keys import TRAIN_KEYS, RunCommands, allowed
+from recaster_tui.ui.screens.train_keys import RUN_KEYS, TRAIN_KEYS, RunCommands, allowed
 from recaster_tui.ui.widgets.bars import TabStrip
 from recaster_tui.ui.widgets.loss_chart import LossChart
 from recaster_tui.ui.widgets.option_form import OptionForm
 from recaster_tui.ui.widgets.option_rows import OptionRows
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.preview import PreviewWidget
-from recaster_tui.ui.widgets.status_line import StatusLine
+from recaster_tui.ui.widgets.status_line import StatusLine, newest_losses
 from recaster_tui.workspace import stored_options
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 TABS = (("form", "Configuration"), ("chart", "Loss"), ("preview", "Preview"))
 _SHARP_AFTER = 0.3
+_LEAST_CHART = 14  # rows, frame included, below which no second row of faces is worth it
 _SEND_AFTER = 0.4  # seconds of quiet before a live option is sent
 
 
@@ -45,6 +46,7 @@ class TrainScreen(RunCommands):
     BINDING_GROUP_TITLE = "Train"
     AUTO_FOCUS = ""  # what runs decides where the focus goes
     BINDINGS: ClassVar[list[BindingType]] = TRAIN_KEYS
+    FIRST_KEYS: ClassVar[frozenset[str]] = RUN_KEYS  # the key bar shows them first
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,8 +127,12 @@ class TrainScreen(RunCommands):
             panel.styles.height = None
             return
         room = right.size.height - self.query_one("#status-panel").outer_size.height
+        width = right.size.width - 2
         most = max(room * 2 // 3, room - 24) - 2
-        panel.styles.height = self.preview.ideal_height(right.size.width - 2, most) + 2
+        tall = room - _LEAST_CHART - 2
+        if self.preview.faces_in(width, tall) > self.preview.faces_in(width, most):
+            most = tall
+        panel.styles.height = self.preview.ideal_height(width, most) + 2
 
     def action_pane(self, step: int) -> None:
         """The next panel; where there are tabs, the next tab."""
@@ -195,7 +201,7 @@ class TrainScreen(RunCommands):
                 self._has_losses = len(run.losses) > 0
                 self.refresh_bindings()
             self._version = run.version
-            self.chart.set_data(run.losses, run.markers, _loss_names(run))
+            self.chart.set_data(run.losses, run.markers, _loss_names(run), newest_losses(run))
             key = (len(run.previews), run.previews[-1].iteration if run.previews else 0)
             if key != self._preview_key:
                 if not self._preview_key[0]:

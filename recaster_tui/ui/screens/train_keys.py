@@ -20,9 +20,7 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
     Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
     # A priority key: whatever follows it in the same burst must already find the filter.
-    Binding(
-        "slash", "filter", "Filter", id="form-filter", tooltip="Find an option", priority=True
-    ),
+    Binding("slash", "filter", "Filter", id="form-filter", tooltip="Find an option", priority=True),
     Binding("f", "full", "Full", id="train-full", tooltip="Preview on the whole screen"),
     Binding("r", "range", "Range", id="train-range", tooltip="Chart: all, 50k, 10k, 1k"),
     Binding("n", "new", "New model", id="train-new", tooltip="Leave this run, configure anew"),
@@ -37,6 +35,11 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("shift+tab", "pane(-1)", "Previous panel", show=False, id="train-previous-panel"),
     Binding("escape", "leave_full", "Leave full screen", show=False, id="train-leave-full"),
 ]
+
+RUN_KEYS = frozenset(
+    f"train-{name}"
+    for name in ("start", "start-again", "pause", "resume", "stop", "save", "backup")
+)
 
 
 def allowed(action: str, run: Run | None) -> bool:

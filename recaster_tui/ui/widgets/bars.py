@@ -10,6 +10,7 @@ from recaster_tui.ui.widgets.panel import Lines, Words, sides
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 
 if TYPE_CHECKING:
+    from textual.app import ActiveBinding
     from textual.screen import Screen
 
     from recaster_tui.supervisor import Run
@@ -124,10 +125,8 @@ class KeyBar(Lines):
             line.add(name, colours.style("accent", bold=True)).add(f" {label}  ")
         if hints:
             return [line.strip(width)]
-        # The screen's keys before those of the widget in it.
-        bound = sorted(
-            self.screen.active_bindings.values(), key=lambda a: a.node is not self.screen
-        )
+        # The keys of a run, then those of the widget that has the focus, then the screen's others.
+        bound = sorted(self.screen.active_bindings.values(), key=self._rank)
         for active in bound:
             binding = active.binding
             if not binding.show or binding.action in seen or len(seen) >= MOST_KEYS:
@@ -147,6 +146,19 @@ class KeyBar(Lines):
             at = offset + "".join(s.text for s in right.strip()).find(part)
             self._targets.append((at, at + len(part) + 4, key))
         return [sides(line, right, width)]
+
+    def _rank(self, active: "ActiveBinding") -> int:
+        first = getattr(self.screen, "FIRST_KEYS", None)
+        if first is None:
+            return int(active.node is not self.screen)
+        if active.binding.id in first:
+            return 0
+        return 1 if active.node is not self.screen or active.binding.id in self._near else 2
+
+    @property
+    def _near(self) -> tuple[str, ...]:
+        """Keys of the screen that belong to the focused widget."""
+        return getattr(self.screen.focused, "NEAR_KEYS", ())
 
     def on_click(self, event: events.Click) -> None:
         """A click is the key."""

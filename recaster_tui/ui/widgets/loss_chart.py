@@ -57,6 +57,9 @@ class LossChart(Lines, can_focus=True):
         Binding("escape", "no_cursor", "Hide the cursor", show=False, id="chart-no-cursor"),
     ]
 
+    NEAR_KEYS = ("train-range", "train-log", "train-smooth")
+    """Keys of the screen that belong to this widget, for the key bar."""
+
     class SettingsChanged(Message):
         """Range, scale or smoothing is another one."""
 
@@ -75,6 +78,7 @@ class LossChart(Lines, can_focus=True):
         self._plotter: LossPlotter | None = None
         self._styles: dict[Rgb, Style] = {}
         self._axis = (0.0, 1.0)
+        self._newest: dict[str, float] = {}
         self._due = 0.0
         self._pending = False
 
@@ -91,13 +95,20 @@ class LossChart(Lines, can_focus=True):
         rows: "np.ndarray | None",
         marks: Sequence["Marker"] = (),
         loss_names: tuple[str, ...] = ("src", "dst"),
+        newest: Mapping[str, float] | None = None,
     ) -> None:
-        """Take the model's loss rows (``LOSS_DTYPE``, may be the same array grown)."""
+        """Take the model's loss rows (``LOSS_DTYPE``, may be the same array grown).
+
+        *newest* are the losses of now that the legend shows, by name.
+        """
+        before, self._newest = self._newest, dict(newest or {})
         self._rows, self._marks, self.loss_names = rows, marks, loss_names
         gone = rows is None or not len(rows)
         if gone:  # what was drawn from the old rows goes with them, whoever draws next
             self._picture, self._series, self.cursor = None, {}, None
         self._request(now=gone or self._picture is None)
+        if self._pending and self._newest != before:
+            self.update_lines()  # the legend does not wait for the picture
 
     def _request(self, *, now: bool = False) -> None:
         clock = time.monotonic()
@@ -192,7 +203,7 @@ class LossChart(Lines, can_focus=True):
         for i, key in enumerate(self.loss_names):
             if i:
                 left.add("   ")
-            name = _NAMES.get(key, key) if len(self.loss_names) > 1 else "loss"
+            name = key if len(self.loss_names) > 1 else "loss"
             left.add("━━ ", colours.style(f"loss-{key}"))
             left.add(f"{name} ", colours.muted())
             left.add(words.loss(self._value(key, column)), colours.style("text", bold=True))
@@ -258,18 +269,14 @@ class LossChart(Lines, can_focus=True):
         return low + (column - self._picture.left + 0.5) / cells * (high - low)
 
     def _value(self, key: str, column: int | None) -> float | None:
-        """Mean loss under the cursor, or the smoothed newest one."""
+        """Mean loss under the cursor, or the newest one."""
+        if column is None:
+            return self._newest.get(key)
         import numpy as np
 
         series = self._series.get(key)
         if series is None or not len(series.x):
             return None
-        if column is None:
-            if self._rows is None:
-                return None
-            tail = self._rows[key][-100:]
-            finite = tail[np.isfinite(tail)]
-            return float(finite.mean()) if len(finite) else None
         at = self._iteration_at(column)
         index = int(np.clip(np.searchsorted(series.x, at), 0, len(series.x) - 1))
         return float(series.mean[index])
@@ -342,6 +349,3 @@ class LossChart(Lines, can_focus=True):
         super().notify_style_update()
         if self.is_mounted and self._picture is not None:
             self._request(now=True)
-
-
-_NAMES = {"src": "source", "dst": "destination"}

@@ -33,6 +33,9 @@ class OptionRows(ScrollView, can_focus=True):
         Binding("escape", "clear_filter", "Clear filter", show=False, id="form-clear"),
     ]
 
+    NEAR_KEYS = ("form-filter",)
+    """Keys of the screen that belong to this widget, for the key bar."""
+
     class Moved(Message):
         """Another row, or other text under the cursor: the help below should follow."""
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _SCALE = 10  # pixels of a sharp picture for each cell of width
 _WIDEST = 800
+_SMALLEST = 34  # pixels a side (17 rows) down to which faces shrink for more of them
+_ANY_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class _Shown:
     columns: int
     first: tuple[int, int]
     ground: tuple[int, int, int]
+    smallest: int
 
 
 class PreviewWidget(Lines, can_focus=True):
@@ -56,6 +59,9 @@ class PreviewWidget(Lines, can_focus=True):
         Binding("up,k", "pan(-1,0)", "Faces above", show=False, id="preview-up"),
         Binding("down,j", "pan(1,0)", "Faces below", show=False, id="preview-down"),
     ]
+
+    NEAR_KEYS = ("train-view", "train-full")
+    """Keys of the screen that belong to this widget, for the key bar."""
 
     class Shown(Message):
         """Another picture is on screen: the frame's caption should follow."""
@@ -177,14 +183,22 @@ class PreviewWidget(Lines, can_focus=True):
         image = self.image
         if image is None or not image.columns:
             return most
-        columns = max(1, len(image.columns) - self._zoom)
-        tile = (width - columns + 1) // columns
-        best = most
-        for faces in range(1, max(1, image.rows) + 1):
-            height = 1 + (faces * (tile + 1)) // 2
-            if height <= most:
-                best = height
-        return best
+        layout = self._layout_in(width, most)
+        return 1 + layout.height // 2 if layout.tile else most
+
+    def faces_in(self, width: int, height: int) -> int:
+        """Rows of faces that have room."""
+        return self._layout_in(width, height).rows
+
+    def _layout_in(self, width: int, height: int) -> "TileLayout":
+        from recaster_tui.ui.halfblock import tile_layout
+
+        image = self.image
+        columns = max(1, (len(image.columns) if image else 1) - self._zoom)
+        faces = max(1, image.rows) if image else 1
+        return tile_layout(
+            width, height - 1, columns, faces, _ANY_SIZE, smallest=0 if self._zoom else _SMALLEST
+        )
 
     # -- loading --------------------------------------------------------------------------------
 
@@ -223,6 +237,7 @@ class PreviewWidget(Lines, can_focus=True):
             shown,
             (min(self._pan[0], max(0, image.rows - 1)), min(self._pan[1], columns - shown)),
             self.colours.ground.rgb,
+            0 if self._zoom else _SMALLEST,
         )
         self._pan = wanted.first
         if wanted in (self._wanted, self._on_screen):
@@ -322,7 +337,9 @@ def _render(
     resolution = picture.shape[1] // columns
     rows = rows or max(1, picture.shape[0] // max(resolution, 1))
     width, height = wanted.size
-    layout = tile_layout(width, height - 1, wanted.columns, rows, resolution)
+    layout = tile_layout(
+        width, height - 1, wanted.columns, rows, resolution, smallest=wanted.smallest
+    )
     if not layout.tile:
         raise ValueError("no room")
     first = (min(wanted.first[0], rows - layout.rows), wanted.first[1])

@@ -36,6 +36,7 @@ STATE_GLYPHS = {
     "lost": "?",
     "stalled": "!",
 }
+_WITH_TEXT = ("starting", "failed", "lost", "stalled")
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -80,9 +81,12 @@ class StatusLine(Lines):
             progress = run.facts.progress
             assert progress is not None
             return left.add(progress.text or progress.what, colours.muted()).strip(width)
-        if state in ("starting", "failed", "lost", "stalled") and text:
-            hot = state in ("failed", "lost", "stalled")
-            return left.add(text, style if hot else colours.muted()).strip(width)
+        if state in _WITH_TEXT and text:
+            if state == "starting":
+                return left.add(text, colours.muted()).strip(width)
+            if run.iteration:
+                left.add(words.count(run.iteration), colours.style("text", bold=True)).add("  ")
+            return left.add(text, style).strip(width)
         left.add(words.count(run.iteration), colours.style("text", bold=True))
         target = run.target_iterations
         if not target:
@@ -100,6 +104,8 @@ class StatusLine(Lines):
 
     def _second(self, run: "Run", width: int, colours: Palette, *, alone: bool) -> Strip:
         left = Words().add("   ")
+        if alone and (next_step := what_next(run)):
+            return left.add(next_step, colours.style("text", bold=True)).strip(width)
         if self._loading(run):
             progress = run.facts.progress
             assert progress is not None
@@ -107,13 +113,8 @@ class StatusLine(Lines):
             right = Words().add(text + " ", colours.style("text", bold=True))
             _bar(left, width - right.length - 1, progress.current / progress.total, colours)
             return sides(left, right, width)
-        trend = run.trend
-        values = [("src", trend.src, trend.src_slope), ("dst", trend.dst, trend.dst_slope)]
-        shown = [v for v in values if v[1] == v[1]]
-        if not shown and run.loss is not None:  # too few iterations for a trend
-            nan = float("nan")
-            pairs = zip(("src", "dst"), run.loss, strict=True)
-            shown = [(key, loss, nan) for key, loss in pairs if loss == loss]
+        slopes = {"src": run.trend.src_slope, "dst": run.trend.dst_slope}
+        shown = [(key, value, slopes[key]) for key, value in newest_losses(run).items()]
         single = len(shown) == 1
         for key, value, slope in shown:
             left.add("loss " if single else f"{key} ", colours.muted())
@@ -133,23 +134,48 @@ class StatusLine(Lines):
             pieces = machine(run.device, run.metrics if live else {})
         else:
             seconds = words.duration(run.elapsed_seconds)
-            pieces = [("trained", seconds)] if run.elapsed_seconds >= 1 else []
+            # Without a target the first line has room for it.
+            said = not run.target_iterations and str(run.state) not in _WITH_TEXT
+            pieces = [("trained", seconds)] if run.elapsed_seconds >= 1 and not said else []
         return _fitting(left, pieces, width, colours)
 
     def _third(self, run: "Run", width: int, colours: Palette) -> Strip:
         left = Words().add("   ")
         facts = run.facts
         live = not run.state.over
-        if facts.saved_iteration:
-            left.add("saved ", colours.muted())
+        if next_step := what_next(run):
+            left.add(next_step, colours.style("text", bold=True))
+        elif facts.saved_iteration:
+            left.add("saved at ", colours.muted())
             left.add(words.count(facts.saved_iteration), colours.style("text"))
             if facts.saved_at:
                 ago = words.duration(max(0.0, time.time() - facts.saved_at))
-                left.add(f" {ago} ago", colours.muted())
+                left.add(f", {ago} ago", colours.muted())
         elif live:
             left.add("not saved yet", colours.muted())
         left.add("  ")
         return _fitting(left, machine(run.device, run.metrics if live else {}), width, colours)
+
+
+def newest_losses(run: "Run") -> dict[str, float]:
+    """The smoothed losses of now by name; those there are. Status and chart show the same."""
+    trend = run.trend
+    found = {"src": trend.src, "dst": trend.dst}
+    if trend.src != trend.src and trend.dst != trend.dst and run.loss is not None:
+        found = dict(zip(("src", "dst"), run.loss, strict=True))  # too few for a trend
+    return {key: value for key, value in found.items() if value == value}
+
+
+def what_next(run: "Run") -> str:
+    """After a failure: what is safe and how to go on; empty otherwise."""
+    if str(run.state) != "failed":
+        return ""
+    saved = run.facts.saved_iteration or run.facts.start_iteration
+    if not saved:
+        return "nothing was saved; s begins again" if run.iteration else ""
+    lost = max(0, run.iteration - saved)
+    tail = f" ({words.count(lost)} lost)" if lost else ""
+    return f"iteration {words.count(saved)} is safe{tail}; s goes on from it"
 
 
 def _fitting(left: Words, pieces: list[tuple[str, str]], width: int, colours: Palette) -> Strip:
