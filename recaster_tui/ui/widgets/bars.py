@@ -10,7 +10,7 @@ from recaster_tui.ui.widgets.panel import Lines, Words, sides
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 
 if TYPE_CHECKING:
-    from textual.app import ActiveBinding
+    from textual.binding import ActiveBinding
     from textual.screen import Screen
 
     from recaster_tui.supervisor import Run
