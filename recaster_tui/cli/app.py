@@ -8,13 +8,17 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter
 
 from recaster_tui import __version__
+from recaster_tui.cli import extract as extract_commands
+from recaster_tui.cli import faces_check, faces_mask, faces_tools
 from recaster_tui.cli.documented import documented
+from recaster_tui.cli.faces import faces_app
 from recaster_tui.cli.model import model_app
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 
-TRAINING = Group("Training", sort_key=1)
-RUNS = Group("Runs", sort_key=2)
-MORE = Group("More", sort_key=3)
+FACES = Group("Faces", sort_key=1)
+TRAINING = Group("Training", sort_key=2)
+RUNS = Group("Runs", sort_key=3)
+MORE = Group("More", sort_key=4)
 
 Images = Literal["auto", "half", "sixel", "kitty", "off"]
 Model = Literal["saehd", "amp", "quick96", "xseg"]
@@ -389,5 +393,10 @@ def bench(what: str, /, *, json: Json = False) -> int:
 
 model_app.group = MORE
 app.command(model_app)
+faces_app.group = FACES
+app.command(faces_app)
+for commands in (faces_check, faces_mask, faces_tools):
+    commands.register(faces_app)
+extract_commands.register(app, FACES)
 
 COMMANDS = tuple(name for name in app if not name.startswith("-"))

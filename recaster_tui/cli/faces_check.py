@@ -1,0 +1,7 @@
+"""``recaster faces``: check and prune. Bodies import late."""
+
+from cyclopts import App
+
+
+def register(app: App) -> None:
+    """Add the commands to ``recaster faces``."""

@@ -1,0 +1,7 @@
+"""``recaster faces``: listing, sorting, packing, trash, utilities. Bodies import late."""
+
+from cyclopts import App
+
+
+def register(app: App) -> None:
+    """Add the commands to ``recaster faces``."""

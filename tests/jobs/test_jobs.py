@@ -1,0 +1,74 @@
+"""Jobs: real processes, real kills."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recaster_tui.errors import BadInputError
+from recaster_tui.jobs import JobStatus, job_folder, read_job, reporting, stop_job
+
+_WORK = """
+import sys, time
+from pathlib import Path
+from recaster_tui.jobs import reporting
+with reporting(Path(sys.argv[1]), "test", "src") as report:
+    for n in range(1, 100_000):
+        report.progress(n, 100_000, "counting", faces=2 * n)
+        if report.stop_requested():
+            break
+        time.sleep(0.01)
+"""
+
+
+def _begin(workspace: Path) -> subprocess.Popen[bytes]:
+    folder = job_folder(workspace, "test", "src")
+    child = subprocess.Popen([sys.executable, "-c", _WORK, str(folder)])
+    _wait(lambda: (state := read_job(workspace, "test", "src")) is not None and state.current > 3)
+    return child
+
+
+def _wait(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
+
+
+def test_a_job_is_followed_stopped_and_remembered(tmp_path: Path) -> None:
+    child = _begin(tmp_path)
+    state = read_job(tmp_path, "test", "src")
+    assert state is not None and state.status is JobStatus.RUNNING
+    assert state.total == 100_000 and state.counts["faces"] == 2 * state.current
+    assert state.eta_seconds is not None and state.eta_seconds > 10
+    stop_job(tmp_path, "test", "src")
+    child.wait(20)
+    state = read_job(tmp_path, "test", "src")
+    assert state is not None and state.status is JobStatus.STOPPED
+
+
+def test_a_killed_job_is_lost_not_running(tmp_path: Path) -> None:
+    child = _begin(tmp_path)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(20)
+    state = read_job(tmp_path, "test", "src")
+    assert state is not None and state.status is JobStatus.LOST
+    assert not psutil.pid_exists(child.pid)
+
+
+def test_errors_are_its_last_word_and_torn_lines_are_left_out(tmp_path: Path) -> None:
+    folder = job_folder(tmp_path, "check", "dst")
+    with pytest.raises(BadInputError), reporting(folder, "check", "dst") as report:
+        report.warning("one file is damaged", "look at it")
+        with (folder / "events.jsonl").open("ab") as file:
+            file.write(b'{"t": 1, "type": "pro\n[1]\n')
+        raise BadInputError("no faces", hint="extract first")
+    state = read_job(tmp_path, "check", "dst")
+    assert state is not None
+    assert (state.status, state.text, state.hint) == (JobStatus.FAILED, "no faces", "extract first")
+    assert state.warnings == ("one file is damaged (look at it)",)
