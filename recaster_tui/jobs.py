@@ -213,7 +213,13 @@ def reporting(
     it itself by ``JobReporter.finish``. Errors go on to the caller.
     """
     if folder is None:
-        yield otherwise()
+        shown = otherwise()
+        try:
+            yield shown
+        finally:
+            close = getattr(shown, "close", None)
+            if close is not None:
+                close()
         return
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "job.toml").exists():  # started by hand with --job
