@@ -1,5 +1,7 @@
 """From a mask to the outlines that fill to it: labels that people can correct."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ SIMPLIFY = 0.75  # pixels of a 256-pixel face that an outline may leave the exac
 SMALLEST = 24  # pixels of a 256-pixel face; smaller specks get no outline
 
 
-def outlines(mask: NDArray[np.generic]) -> list[Polygon]:
+def outlines(mask: NDArray[Any]) -> list[Polygon]:
     """Polygons that fill to *mask* but for simplification, including ones first.
 
     Args:
