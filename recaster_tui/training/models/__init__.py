@@ -9,13 +9,13 @@ What became of the original's 28 quirks (dfl-models.md 10), wherever they live:
   start values), 22 (one history entry an iteration), 23 (numpy 1 pickles), 25 (learning rate
   dropout "cpu" is "on"), 27, 28 (dark edges after the warp, the faded circle).
 * Enforced or refused with a message: 5 (-t wants multiples of 32), 6 (a patch plan that does not
-  divide the resolution), 11 (a name that DFL could not list is warned of), 12 (files that do not fit are an
-  error, never silently new weights), 21 (``iter`` is at least 1).
+  divide the resolution), 11 (a name that DFL could not list is warned of), 12 (files that do not
+  fit are an error, never silently new weights), 21 (``iter`` is at least 1).
 * Dropped: 8 (no true face term while its discriminator does not learn), 10 (sot and idt give input
   and target of one face the same colours; the reference path keeps it, for the goldens), 13 (a
-  backup of XSeg works), 14 (mask dimensions default from the decoder's chosen ones), 20 (no
-  race: the cosine always uses the iteration after it is counted up, as the goldens do), 24 (names always have an underscore), 26 (a
-  new model never inherits another's settings).
+  backup of XSeg works), 14 (mask dimensions default from the decoder's chosen ones), 20 (no race:
+  the cosine always uses the iteration after it is counted up, as the goldens do), 24 (names always
+  have an underscore), 26 (a new model never inherits another's settings).
 """
 
 from typing import cast
