@@ -173,7 +173,7 @@ def load_faces(
         BadInputError: a folder is missing.
         TooFewFacesError: fewer than :data:`MINIMUM_FACES` usable faces.
     """
-    from recaster_tui.faces.faceset import open_faceset
+    from recaster_tui.faces.faceset import Faceset, open_faceset
 
     facesets: dict[str, Faceset] = {}
     folders = faces_folders(session)
@@ -184,6 +184,9 @@ def load_faces(
             facesets[side] = next(iter(facesets.values()))
             continue
         if not folder.is_dir():
+            if one_side_is_enough(session):
+                facesets[side] = Faceset(folder, [])
+                continue
             raise BadInputError(
                 f"there is no folder of {title[side]} faces",
                 where=folder,
@@ -199,8 +202,10 @@ def load_faces(
     skipped_list(session).unlink(missing_ok=True)  # of an earlier start
     for side, faceset in own_sides(facesets).items():
         report_skipped(session, journal, side, faceset.skipped, len(faceset.faces))
+    enough = one_side_is_enough(session)
+    enough &= sum(len(faceset.faces) for faceset in facesets.values()) >= MINIMUM_FACES
     for side, faceset in facesets.items():
-        if len(faceset.faces) < MINIMUM_FACES:
+        if len(faceset.faces) < MINIMUM_FACES and not enough:
             raise TooFewFacesError(
                 f"only {len(faceset.faces)} usable {title[side]} faces, "
                 f"{len(faceset.skipped)} files skipped; at least {MINIMUM_FACES} are needed, "
@@ -225,6 +230,11 @@ def own_sides(facesets: Mapping[str, "Faceset"]) -> dict[str, "Faceset"]:
 def pretrains(session: Session) -> bool:
     """Whether this run learns from the pretraining faces."""
     return bool(getattr(session.options, "pretrain", False))
+
+
+def one_side_is_enough(session: Session) -> bool:
+    """Whether both sides are one set to learn from, of which one may be empty (XSeg)."""
+    return session.spec.model_class is ModelClass.XSEG and not pretrains(session)
 
 
 def faces_folders(session: Session) -> dict[str, str]:

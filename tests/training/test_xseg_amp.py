@@ -4,6 +4,7 @@ XSeg's network is a narrow one here (the real one takes seconds an iteration on 
 faster; everything else is what ``recaster train`` runs.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,13 @@ def test_xseg_without_a_single_mask_says_what_to_do(workspace: Path, tmp_path: P
     assert start(folder.root) == ExitCode.BAD_INPUT
     error = of(events(folder), "error")[-1]
     assert "none of the 8 faces has a mask" in error["message"] and "outline" in error["hint"]
+
+
+def test_xseg_learns_from_one_side_alone(workspace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workspace / "data_src", tmp_path / "data_src")
+    folder = run_of(tmp_path, ModelClass.XSEG, "alone", 2, batch_size=2)
+    assert start(folder.root) == ExitCode.OK, events(folder)[-2].data
+    assert list(pictures(folder, 256)) == ["training faces", "src faces"]
 
 
 def test_amp_learns_and_shows_its_morph(workspace: Path) -> None:

@@ -175,12 +175,13 @@ class SegmentedSource(BatchSource):
         return Batch(src, dst)
 
     def _plain(self, side: Side, n: int) -> Tensor:
-        """(n, 3, 256, 256) faces of one side, always the same."""
+        """(n, 3, 256, 256) faces of one side, always the same; (0, …) where it has none."""
         if (side, n) not in self._shown:
             faces = spread_over_yaw(self._facesets[side].faces, n)
             face_type = FaceType(self._needs.face_type)
             pictures = [_shown_picture(face, face_type) for face in faces]
-            self._shown[side, n] = self._upload(np.stack(pictures))
+            empty = np.zeros((0, 3, SIDE, SIDE), np.float32)
+            self._shown[side, n] = self._upload(np.stack(pictures) if pictures else empty)
         return self._shown[side, n]
 
     def _state(self) -> dict[str, Any]:
@@ -220,7 +221,9 @@ def eligible_faces(facesets: dict[Side, Faceset]) -> dict[Side, list[Face]]:
 
 
 def spread_over_yaw(faces: list[Face], n: int) -> list[Face]:
-    """*n* faces of every turn of the head, the most frontal first; few faces repeat."""
+    """*n* faces of every turn of the head, the most frontal first; few repeat, none stay none."""
+    if not faces:
+        return []
     some = faces[:: -(-len(faces) // _PREVIEW_CANDIDATES)]
     yaw = {id(face): pitch_yaw_roll(face.landmarks, face.shape[1])[1] for face in some}
     some = sorted(some, key=lambda face: yaw[id(face)])

@@ -97,6 +97,8 @@ class XsegModel(Model):
             )
         ]
         for name, faces in (("src faces", src.target), ("dst faces", dst.target)):
+            if not len(faces):
+                continue  # a side may be empty
             found = self.infer(faces)
             views.append(
                 view(
