@@ -32,6 +32,11 @@ def log_dir() -> Path:
     return _base("log", _DIRS.user_log_dir)
 
 
+def cache_dir() -> Path:
+    """What can be made again at any time (indexes and thumbnails of faces); may be deleted."""
+    return _base("cache", _DIRS.user_cache_dir)
+
+
 def shipped(kind: str) -> Path:
     """The folder ``themes`` or ``configs`` as shipped: in the wheel, or in a checkout."""
     inside = _PACKAGE / kind
