@@ -138,7 +138,7 @@ class Supervisor:
         options = checked.model_dump(mode="json")
         if request.target_iterations is not None:
             options["target_iterations"] = request.target_iterations
-        _require_faces(workspace, options)
+        _require_faces(workspace, request.model_class, options)
         try:
             spec = RunSpec(
                 run_id=new_run_id(request.model_class),
@@ -477,12 +477,16 @@ def _news(folder: RunFolder, record: RunRecord) -> bool:
         return False
 
 
-def _require_faces(workspace: Workspace, options: Mapping[str, Any]) -> None:
+def _require_faces(
+    workspace: Workspace, model_class: ModelClass, options: Mapping[str, Any]
+) -> None:
     folders = {"source": workspace.src_faces, "destination": workspace.dst_faces}
     hint = "extract faces there first, or try things with: recaster demo DIR"
     if options.get("pretrain") and (stored := options.get("pretrain_faces")):
         folders = {"pretraining": workspace.absolute(str(stored))}
         hint = "pretrain_faces names it; copy aligned faces of many people there"
+    elif model_class is ModelClass.XSEG and any(map(_holds_faces, folders.values())):
+        return  # both sides are one set to learn from
     for title, folder in folders.items():
         if not _holds_faces(folder):
             raise BadInputError(f"there are no {title} faces", where=folder, hint=hint)
