@@ -1,0 +1,553 @@
+"""Thousands of thumbnails in one widget: half-block strips, kept; the cursor is a caption.
+
+A widget a face repaints every picture for each cursor move (147 KB); here two captions change
+(spec/terminal.md 5.2). Pictures come from threads: what is not there yet is a quiet square, and
+only the cells of pictures that arrived are painted again.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from recaster_tui.ui.palette import Palette, palette
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TILES = (10, 12, 16, 20, 24, 32, 44, 60)
+"""Widths of a face in cells; a cell is one pixel wide and two high."""
+USUAL_TILE = 16
+_KEPT = 1_500  # pictures as strips: about 15 KB each at the usual size
+_POLL_SECONDS = 0.08
+_SLICE_SECONDS = 0.012  # of drawing pictures that arrived, between two keys
+_TWO_LINES = 14  # cells from which there is room for a second caption line
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands below a face.
+
+    Attributes:
+        name: shortened from its front where it is too long: the end tells faces apart.
+        value: right of it, e.g. the score; *colour* is a theme variable.
+        note: second line, e.g. what is wrong with the face.
+        marked: it is among the marked ones; ``chosen``: a range being marked covers it.
+    """
+
+    name: str
+    value: str = ""
+    colour: str = "text"
+    note: str = ""
+    marked: bool = False
+    chosen: bool = False
+
+
+class FaceGrid(ScrollView, can_focus=True):
+    """Shows faces by number; asks :attr:`picture` and :attr:`caption` for those in sight.
+
+    Attributes:
+        picture: (face, least pixels a side) → (s, s, 3) uint8 RGB, or None while it is read. Must
+            return at once.
+        caption: face → its caption.
+        key: face → what its picture is kept by: survives that faces are numbered anew.
+        wish: told which faces are in sight, then those around them, after each scroll.
+    """
+
+    DEFAULT_CSS = """
+    FaceGrid {
+        width: 1fr;
+        height: 1fr;
+        scrollbar-size-vertical: 1;
+        overflow-x: hidden;
+        background: $background;
+    }
+    """
+    BINDING_GROUP_TITLE = "Faces"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1)", "Left", show=False, id="grid-left"),
+        Binding("right,l", "move(1)", "Right", show=False, id="grid-right"),
+        Binding("up,k", "row(-1)", "Up", show=False, id="grid-up"),
+        Binding("down,j", "row(1)", "Down", show=False, id="grid-down"),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="grid-page-up"),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="grid-page-down"),
+        Binding("home,g", "edge(-1)", "First face", show=False, id="grid-first"),
+        Binding("end,G", "edge(1)", "Last face", show=False, id="grid-last"),
+        Binding("plus,equals_sign", "zoom(1)", "Larger faces", show=False, id="grid-larger"),
+        Binding("minus", "zoom(-1)", "Smaller faces", show=False, id="grid-smaller"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another face."""
+
+        def __init__(self, grid: "FaceGrid") -> None:
+            super().__init__()
+            self.grid = grid
+
+        @property
+        def control(self) -> "FaceGrid":
+            """Whose."""
+            return self.grid
+
+    class Chosen(Message):
+        """A click on the face under the cursor."""
+
+        def __init__(self, grid: "FaceGrid") -> None:
+            super().__init__()
+            self.grid = grid
+
+        @property
+        def control(self) -> "FaceGrid":
+            """Whose."""
+            return self.grid
+
+    class Scrolled(Message):
+        """Other faces are in sight, they have another size, or a picture arrived."""
+
+        def __init__(self, grid: "FaceGrid") -> None:
+            super().__init__()
+            self.grid = grid
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.picture: Callable[[int, int], NDArray[np.uint8] | None] = lambda face, pixels: None
+        self.caption: Callable[[int], Caption] = lambda face: Caption(str(face))
+        self.key: Callable[[int], int] = lambda face: face
+        self.wish: Callable[[Sequence[int]], None] = lambda faces: None
+        self.pictures = True
+        self.hint = ""
+        self.faces: NDArray[np.int64] | None = None
+        self.cursor = 0
+        self.tile = USUAL_TILE
+        self.anchor: int | None = None  # where a range being marked began
+        self._strips: OrderedDict[int, list[Strip]] = OrderedDict()
+        self._missing: set[int] = set()
+        self._seen: tuple[int, int, int, int] | None = None
+        self._ground: object = None
+
+    def on_mount(self) -> None:
+        """Look for pictures that arrived."""
+        self.set_interval(_POLL_SECONDS, self.take_arrived)
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return 0 if self.faces is None else len(self.faces)
+
+    @property
+    def face(self) -> int | None:
+        """The face under the cursor."""
+        if self.faces is None or not 0 <= self.cursor < len(self.faces):
+            return None
+        return int(self.faces[self.cursor])
+
+    @property
+    def colours(self) -> Palette:
+        """The theme's colours over this widget's background."""
+        _, _, ground, text = self.colors
+        return palette(self.app, ground, text)
+
+    def show(self, faces: "NDArray[np.int64]", cursor: int = 0) -> None:
+        """Show *faces* in this order, the cursor at place *cursor*."""
+        self.faces = faces
+        self.anchor = None
+        self.cursor = max(0, min(cursor, len(faces) - 1))
+        self._relayout()
+
+    def goto(self, place: int) -> None:
+        """Put the cursor at *place*."""
+        self._move_to(place)
+
+    def place_of(self, face: int) -> int | None:
+        """Where *face* is shown."""
+        if self.faces is None:
+            return None
+        found = (self.faces == face).nonzero()[0]
+        return int(found[0]) if len(found) else None
+
+    def chosen(self) -> range:
+        """Places that the range being marked covers."""
+        if self.anchor is None:
+            return range(0)
+        low, high = sorted((self.anchor, self.cursor))
+        return range(low, high + 1)
+
+    def update_captions(self, places: Iterable[int] | None = None) -> None:
+        """Draw captions again: those of *places*, else all in sight."""
+        if not self.is_mounted or not self.size.height:
+            return
+        sight = self.in_sight()
+        wanted = sight if places is None else [p for p in places if sight.start <= p < sight.stop]
+        if regions := [self._caption_region(place) for place in wanted]:
+            self.refresh(*regions)
+
+    # -- layout ---------------------------------------------------------------------------------
+
+    @property
+    def caption_lines(self) -> int:
+        """Rows below a picture."""
+        return 2 if self.tile >= _TWO_LINES else 1
+
+    @property
+    def row_height(self) -> int:
+        """Cell rows of one row of faces."""
+        return self.tile // 2 + self.caption_lines
+
+    @property
+    def columns(self) -> int:
+        """Faces side by side."""
+        return max(1, self.scrollable_content_region.width // (self.tile + 1))
+
+    @property
+    def rows_in_sight(self) -> int:
+        """Whole rows of faces that have room."""
+        return max(1, self.size.height // self.row_height)
+
+    @property
+    def top_row(self) -> int:
+        """The first row of faces in sight."""
+        return self.scroll_offset.y // self.row_height
+
+    def in_sight(self) -> range:
+        """Places that can be seen, a row that is cut off included."""
+        first = self.top_row * self.columns
+        rows = -(-self.size.height // self.row_height)
+        return range(min(first, len(self)), min(len(self), first + rows * self.columns))
+
+    def picture_rows(self) -> list[tuple[Region, list[int]]]:
+        """Where each whole row's pictures lie in this widget, and whose they are."""
+        found = []
+        for row in range(self.rows_in_sight):
+            first = (self.top_row + row) * self.columns
+            faces = [] if self.faces is None else self.faces[first : first + self.columns].tolist()
+            if faces:
+                width = len(faces) * (self.tile + 1) - 1
+                found.append((Region(0, row * self.row_height, width, self.tile // 2), faces))
+        return found
+
+    def _relayout(self) -> None:
+        if not self.is_mounted or not self.size.width:
+            return
+        rows = -(-len(self) // self.columns)
+        above = max(0, rows - self.rows_in_sight)  # whole rows: a scrolled picture is never cut
+        height = above * self.row_height + self.size.height if above else rows * self.row_height
+        self.virtual_size = Size(self.scrollable_content_region.width, height)
+        self._seen = None
+        self._follow()
+        self.refresh()
+        self._tell_sight()
+
+    def _follow(self) -> None:
+        row, top = self.cursor // self.columns, round(self.scroll_target_y) // self.row_height
+        if row < top:
+            top = row
+        elif row >= top + self.rows_in_sight:
+            top = row - self.rows_in_sight + 1
+        if top * self.row_height != round(self.scroll_target_y):
+            self.scroll_to(y=top * self.row_height, animate=False, force=True)
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Other faces are in sight."""
+        super().watch_scroll_y(old, new)
+        self._tell_sight()
+
+    def _tell_sight(self) -> None:
+        sight = self.in_sight()
+        now = (sight.start, sight.stop, self.tile, self.columns)
+        if now == self._seen or self.faces is None:
+            return
+        self._seen = now
+        reach = max(self.columns, len(sight))
+        near = [
+            *range(sight.start, sight.stop),
+            *range(sight.stop, min(len(self), sight.stop + reach)),
+            *range(max(0, sight.start - reach), sight.start),
+        ]
+        self._missing.clear()
+        if self.pictures:
+            self.wish(self.faces[near].tolist())
+        self.post_message(self.Scrolled(self))
+
+    def on_resize(self) -> None:
+        """Other columns, perhaps."""
+        self._relayout()
+
+    def notify_style_update(self) -> None:
+        """Colours changed (theme, focus)."""
+        super().notify_style_update()
+        if not self.is_mounted:
+            return
+        _, _, ground, text = self.colors
+        now = (ground, text, self.app.theme)
+        if now != self._ground:
+            self._ground = now
+            self.refresh()
+
+    def on_focus(self) -> None:
+        """The cursor is drawn brighter."""
+        self.update_captions([self.cursor])
+
+    def on_blur(self) -> None:
+        """And duller."""
+        self.update_captions([self.cursor])
+
+    # -- keys and mouse -------------------------------------------------------------------------
+
+    def _move_to(self, place: int) -> None:
+        if not len(self):
+            return
+        old, place = self.cursor, max(0, min(place, len(self) - 1))
+        if place == old:
+            return
+        self.cursor = place
+        top = self.scroll_target_y
+        self._follow()
+        if self.scroll_target_y == top:
+            if self.anchor is None:
+                self.update_captions((old, place))
+            else:  # everything between may have changed its colour
+                low, high = sorted((old, place))
+                self.update_captions(range(low, high + 1))
+        self.post_message(self.Moved(self))
+
+    def action_move(self, step: int) -> None:
+        """To the next face, row after row."""
+        self._move_to(self.cursor + step)
+
+    def action_row(self, step: int) -> None:
+        """To the face above or below."""
+        place = self.cursor + step * self.columns
+        if place < 0:
+            return
+        if place >= len(self) and self.cursor // self.columns == (len(self) - 1) // self.columns:
+            return
+        self._move_to(place)
+
+    def action_page(self, step: int) -> None:
+        """By what is in sight."""
+        rows = self.rows_in_sight * self.columns
+        place = self.cursor + step * rows
+        if place < 0:
+            place = self.cursor % self.columns
+        self._move_to(place)
+
+    def action_edge(self, step: int) -> None:
+        """To the first or last face."""
+        self._move_to(0 if step < 0 else len(self) - 1)
+
+    def action_zoom(self, step: int) -> None:
+        """Larger or smaller faces."""
+        at = TILES.index(self.tile) if self.tile in TILES else 2
+        wanted = TILES[max(0, min(at + step, len(TILES) - 1))]
+        room = min(self.size.width - 2, 2 * (self.size.height - 2))
+        if wanted != self.tile and (step < 0 or wanted <= room):
+            self.tile = wanted
+            self._strips.clear()
+            self._relayout()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Whole rows."""
+        event.stop()
+        event.prevent_default()
+        self._scroll_rows(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Whole rows."""
+        event.stop()
+        event.prevent_default()
+        self._scroll_rows(-1)
+
+    def _scroll_rows(self, step: int) -> None:
+        place = self.cursor + step * self.columns
+        self.scroll_to(y=(self.top_row + step) * self.row_height, animate=False, force=True)
+        sight = self.rows_in_sight
+        row, top = self.cursor // self.columns, round(self.scroll_target_y) // self.row_height
+        if not top <= row < top + sight:  # the cursor stays in sight
+            self._move_to(place)
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the face; on the selected one, choose it."""
+        column, row = event.x // (self.tile + 1), event.y // self.row_height
+        place = (self.top_row + row) * self.columns + column
+        if column >= self.columns or place >= len(self):
+            return
+        if place == self.cursor:
+            self.post_message(self.Chosen(self))
+        else:
+            self._move_to(place)
+
+    # -- pictures -------------------------------------------------------------------------------
+
+    def take_arrived(self) -> None:
+        """Paint the cells whose picture has come since they were drawn."""
+        if not self._missing or self.faces is None or not self.is_on_screen:
+            return
+        sight, end = self.in_sight(), time.perf_counter() + _SLICE_SECONDS
+        regions = []
+        for place in sorted(self._missing):
+            if not sight.start <= place < sight.stop:
+                self._missing.discard(place)
+                continue
+            if self._load(int(self.faces[place])) is None:
+                continue
+            self._missing.discard(place)
+            regions.append(self._picture_region(place))
+            if time.perf_counter() > end:
+                break
+        if regions:
+            self.refresh(*regions)
+            self.post_message(self.Scrolled(self))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture in sight is drawn."""
+        return not self._missing
+
+    def _load(self, face: int) -> list[Strip] | None:
+        key = self.key(face)
+        known = self._strips.get(key)
+        if known is not None:
+            self._strips.move_to_end(key)
+            return known
+        if not self.pictures or (pixels := self.picture(face, self.tile)) is None:
+            return None
+        from recaster_tui.ui.halfblock import strips
+
+        made = strips(fitted(pixels, self.tile))
+        self._strips[key] = made
+        while len(self._strips) > _KEPT:
+            self._strips.popitem(last=False)
+        return made
+
+    # -- drawing --------------------------------------------------------------------------------
+
+    def _corner(self, place: int) -> tuple[int, int]:
+        row, column = divmod(place, self.columns)
+        return column * (self.tile + 1), row * self.row_height - self.scroll_offset.y
+
+    def _caption_region(self, place: int) -> Region:
+        x, y = self._corner(place)
+        return Region(x, y + self.tile // 2, self.tile, self.caption_lines)
+
+    def _picture_region(self, place: int) -> Region:
+        x, y = self._corner(place)
+        return Region(x, y, self.tile, self.tile // 2)
+
+    def render_line(self, y: int) -> Strip:
+        """The line API of Textual."""
+        width, base, colours = self.size.width, self.rich_style, self.colours
+        if not len(self):
+            return self._empty(y, width, colours).apply_style(base)
+        row, line = divmod(y + self.scroll_offset.y, self.row_height)
+        first = row * self.columns
+        assert self.faces is not None
+        gap = Segment(" ")
+        segments: list[Segment] = []
+        for place in range(first, min(first + self.columns, len(self))):
+            if line < self.tile // 2:
+                segments += self._picture_line(place, line, colours)
+            else:
+                segments += self._caption_line(place, line - self.tile // 2, colours)
+            segments.append(gap)
+        return Strip(segments).adjust_cell_length(width).apply_style(base)
+
+    def _picture_line(self, place: int, line: int, colours: Palette) -> Iterable[Segment]:
+        assert self.faces is not None
+        drawn = self._load(int(self.faces[place]))
+        if drawn is not None:
+            return drawn[line]
+        if self.pictures:
+            self._missing.add(place)
+        waiting = colours.tint("text", 0.06)
+        if line == self.tile // 4:
+            return [Segment("·".center(self.tile), colours.faint() + waiting)]
+        return [Segment(" " * self.tile, waiting)]
+
+    def _caption_line(self, place: int, line: int, colours: Palette) -> Iterable[Segment]:
+        assert self.faces is not None
+        caption = self.caption(int(self.faces[place]))
+        chosen = caption.chosen or place in self.chosen()
+        look = self._look(place == self.cursor, chosen, colours)
+        if line == 1:
+            style = colours.muted() if look is None else look
+            return [Segment(_cut(caption.note, self.tile), style)]
+        if caption.marked:
+            mark = Segment("◆", colours.style("accent", bold=True) if look is None else look)
+        else:
+            mark = Segment(" ", look)
+        value = caption.value
+        room = self.tile - 1 - (cell_len(value) + 1 if value else 0)
+        if room < 4:
+            value, room = "", self.tile - 1
+        name = _end(caption.name, room)
+        style = colours.style("text", bold=caption.marked) if look is None else look
+        parts = [mark, Segment(name, style)]
+        if value:
+            parts.append(Segment(" ", look))
+            parts.append(Segment(value, colours.style(caption.colour) if look is None else look))
+        return parts
+
+    def _look(self, cursor: bool, chosen: bool, colours: Palette) -> Style | None:
+        """The style of a caption that is under the cursor or being marked; None: its own."""
+        if cursor and self.has_focus:
+            if colours.ground.ansi is not None:
+                return Style(reverse=True, bold=True)
+            return colours.style("background", on="primary", bold=True)
+        if cursor:
+            return colours.style("text", bold=True) + colours.tint("text", 0.22)
+        if chosen:
+            if colours.ground.ansi is not None:
+                return Style(underline=True, bold=True)
+            return colours.style("text", bold=True) + colours.tint("accent", 0.35)
+        return None
+
+    def _empty(self, y: int, width: int, colours: Palette) -> Strip:
+        import textwrap
+
+        lines: list[tuple[str, Style]] = []
+        for i, part in enumerate(self.hint.splitlines()):
+            style = colours.style("text", bold=True) if i == 0 else colours.muted()
+            lines += [(line, style) for line in textwrap.wrap(part, max(8, width - 4)) or [""]]
+        at = y - 1
+        if not 0 <= at < len(lines):
+            return Strip.blank(width)
+        text, style = lines[at]
+        return Strip([Segment("  "), Segment(text, style)]).adjust_cell_length(width)
+
+
+def fitted(pixels: "NDArray[np.uint8]", side: int) -> "NDArray[np.uint8]":
+    """(side, side, 3) uint8 of a picture (h, w, 3), averaged down or interpolated up."""
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    import cv2
+    import numpy as np
+
+    how = cv2.INTER_AREA if pixels.shape[0] > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=how), np.uint8)
+
+
+def _cut(text: str, room: int) -> str:
+    if cell_len(text) <= room:
+        return set_cell_size(text, room)
+    return set_cell_size(text, room - 1) + "…"
+
+
+def _end(text: str, room: int) -> str:
+    """The end of *text*, where it is too long."""
+    if cell_len(text) <= room:
+        return set_cell_size(text, room)
+    while text and cell_len(text) > room - 1:
+        text = text[1:]
+    return set_cell_size("…" + text, room)
