@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recaster_tui.demo.landmarks import landmarks68, landmarks478
+from recaster_tui.demo.landmarks import landmarks478
 from recaster_tui.demo.mesh import Floats, Part, head_mesh, pose_head, vertex_normals
 from recaster_tui.demo.paint import AXIS_Z, Look, hairline
 from recaster_tui.demo.people import Person
 from recaster_tui.demo.raster import Fragments, rasterize
 from recaster_tui.demo.scene import Scene, backdrop
 from recaster_tui.demo.shade import Surface, encode, shade_pixels, unit
+from recaster_tui.faces.mesh_points import landmarks68
 
 CAMERA_DISTANCE = 13.0
 LOOK_AT_Y = 6.95

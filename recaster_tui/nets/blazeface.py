@@ -10,6 +10,8 @@ anchor of the subject's right eye, left eye, nose tip, mouth, right and left ear
 the input.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -144,7 +146,7 @@ class BlazeFaceShort(nn.Module):
         self.shallow = nn.Sequential(
             *(
                 BlazeBlock(before, after, 2 if after in halved else 1)
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in pairwise(widths)
             )
         )
         self.deep = nn.Sequential(BlazeBlock(88, 96, 2), *(BlazeBlock(96, 96) for _ in range(4)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recaster_tui.demo.landmarks import landmarks68, landmarks478
+from recaster_tui.demo.landmarks import landmarks478
 from recaster_tui.demo.mesh import head_mesh, pose_head, smoothstep, vertex_normals
 from recaster_tui.demo.people import Person, demo_source, demo_target, random_identity
 from recaster_tui.demo.raster import rasterize
@@ -15,6 +15,7 @@ from recaster_tui.demo.scene import Scene, backdrop, scene_at
 from recaster_tui.demo.truth import outlines
 from recaster_tui.faces.geometry import alignment_matrix, mirror_landmarks, transform_points
 from recaster_tui.faces.masks import polygon_mask
+from recaster_tui.faces.mesh_points import landmarks68
 from recaster_tui.faces.pose import pitch_yaw_roll
 from recaster_tui.faces.types import FaceType
 
