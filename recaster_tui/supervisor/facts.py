@@ -114,8 +114,6 @@ class Facts:
         data = event.data
         match event.type:
             case EventType.HELLO:
-                # The one before may have been killed: its clock stopped at its last word.
-                self.clock(RunState.STARTING, self.last_t)
                 self._hello(event)
             case EventType.PROGRESS:
                 self.progress = Progress(
@@ -218,6 +216,10 @@ class Facts:
 
     def clock(self, state: RunState, t: float) -> None:
         """Count the time of training: the trainer is in *state* since *t*."""
+        if state is RunState.STARTING:
+            # Another process: the one before may have been killed, its clock stopped at its last
+            # word, however much later this one begins.
+            t = self.last_t
         if state in CLOCK_STATES:
             if self.clock_since is None:
                 self.clock_since = t

@@ -61,6 +61,10 @@ class SaveFailedError(RecasterError):
     code = "save-failed"
 
 
+class TornUpdateError(Exception):
+    """Memory ran out while the weights were being changed: some are new, some old."""
+
+
 class StopRequested(Exception):  # noqa: N818 - a wish, not an error
     """The user asked for a stop before training had begun. Carries the reason."""
 
@@ -82,7 +86,7 @@ def describe(error: BaseException) -> Failure:
         if error.where and error.where not in message:
             message += f" (in {error.where})"
         return Failure(_code(error), message, error.hint, error.exit_code)
-    if is_out_of_memory(error):
+    if isinstance(error, TornUpdateError) or is_out_of_memory(error):
         return Failure(
             "oom",
             f"out of memory: {_first_line(error)}",

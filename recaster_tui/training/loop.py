@@ -19,6 +19,7 @@ from recaster_tui.training.failures import (
     DiskFullError,
     NonFiniteError,
     SaveFailedError,
+    TornUpdateError,
     describe,
 )
 from recaster_tui.training.generations import load_model, make_current, newest_backup_age
@@ -39,6 +40,9 @@ POLL_SECONDS = 0.1
 CALM_ITERATIONS = 5000
 """A second collapse within so many iterations after a rollback ends the run."""
 
+MOST_PIECES = 64
+"""Where memory runs out in the update itself, smaller pieces will not help for ever."""
+
 LOOP_OPTIONS = frozenset(
     {
         "target_iterations",
@@ -52,7 +56,11 @@ LOOP_OPTIONS = frozenset(
 )
 """Options that are the loop's own; a model never hears of a change to them."""
 
-_TROUBLE = {"nan": "the loss became NaN or infinite", "spike": "the loss jumped and stayed up"}
+_TROUBLE = {
+    "nan": "the loss became NaN or infinite",
+    "spike": "the loss jumped and stayed up",
+    "oom": "memory ran out while the weights were changed",
+}
 
 
 @dataclass
@@ -118,13 +126,35 @@ class Trainer:
         begun = time.perf_counter()
         batch, fresh = self._next_batch()
         fetched = time.perf_counter()
-        result = self._model.train_step(batch)
+        pieces = self._model.pieces
+        try:
+            result = self._model.train_step(batch)
+        except TornUpdateError as error:
+            if pieces >= MOST_PIECES:
+                raise
+            self._tell()
+            self._model.pieces = 2 * pieces  # the update itself needs less beside smaller pieces
+            self._tell_pieces()
+            self._roll_back("oom", self.iteration + 1, error)
+            return
+        if self._model.pieces != pieces:
+            self._tell_pieces()
         self.iteration += 1
         self._batch = batch
         self._meter.add(self.iteration, result, fetched - begun)
         if fresh and self.options.retrain_worst:
             self._worst.add(batch, result)
         self._trained += time.perf_counter() - begun
+
+    def _tell_pieces(self) -> None:
+        self._journal.emit(
+            EventType.WARNING,
+            code="memory",
+            message=f"memory ran out at iteration {self.iteration + 1}: each batch is now worked "
+            f"through in {self._model.pieces} pieces, with the same result",
+            hint="it goes on by itself; a smaller batch_size or other programs ended on this "
+            "device would make it quicker",
+        )
 
     def _next_batch(self) -> tuple[Batch, bool]:
         """The next batch, and whether it holds faces that were not trained just now."""
@@ -335,6 +365,7 @@ class Trainer:
             "trained_seconds": round(self._trained_before + self._trained, 3),
             "saved": time.time(),
             "loss_names": list(self._model.loss_names),
+            "pieces": self._model.pieces,
             "options": self.options.model_dump(mode="json"),
             "live": dict(self._live),
             # Text, because its shape is the data source's own affair.
@@ -362,12 +393,16 @@ class Trainer:
 
     # -- when it goes wrong -----------------------------------------------------------------
 
-    def _roll_back(self, why: str, onset: int) -> None:
-        """Go back to the last generation before *onset*, with half the learning rate; once."""
+    def _roll_back(self, why: str, onset: int, cause: Exception | None = None) -> None:
+        """Go back to the last generation before *onset*, with half the learning rate; once.
+
+        After *cause*, which is no fault of the training, with the same rate; and if there is
+        nothing to go back to, it is the *cause* that ends the run.
+        """
         folder = self._session.model_folder
         self._saver.wait()
         rolled = self._rolled_back_to
-        if rolled is not None and onset - rolled < CALM_ITERATIONS:
+        if cause is None and rolled is not None and onset - rolled < CALM_ITERATIONS:
             raise NonFiniteError(
                 f"{_TROUBLE[why]} at iteration {onset}, again after going back to {rolled}",
                 hint="lower the learning rate, switch on clip_gradients, or look for damaged "
@@ -375,6 +410,8 @@ class Trainer:
             )
         loaded = load_model(folder, before=onset)
         if loaded is None or leaves_pretraining(self._session, loaded.snapshot.state):
+            if cause is not None:
+                raise cause
             raise NonFiniteError(
                 f"{_TROUBLE[why]} at iteration {onset}, before anything was saved",
                 hint="lower the learning rate or use precision = float32",
@@ -383,7 +420,9 @@ class Trainer:
         left, self.iteration = self.iteration, loaded.generation.iteration
         self._model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
         make_current(folder, loaded.generation)
-        self._saver.saved = self._rolled_back_to = self.iteration
+        self._saver.saved = self.iteration
+        if cause is None:
+            self._rolled_back_to = self.iteration
         self._history.cut(self.iteration)
         self._guard.reset()
         self._worst.clear()
@@ -395,7 +434,7 @@ class Trainer:
             onset=onset,
             message=_TROUBLE[why],
         )
-        rate = getattr(self.options, "learning_rate", None)
+        rate = getattr(self.options, "learning_rate", None) if cause is None else None
         if rate is not None and live_problem(self.options, "learning_rate", rate / 2) is None:
             self.change("learning_rate", rate / 2)
         self._meter.restart()

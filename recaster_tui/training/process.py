@@ -121,6 +121,8 @@ def _build(
         if graduates:
             weights = with_fresh_identities(weights, model.state()["weights"])
         model.load_state(weights, loaded.snapshot.optimizer)
+        if loaded.snapshot.state.get("run_id") == session.spec.run_id:
+            model.pieces = max(1, int(loaded.snapshot.state.get("pieces", 1)))
     context.check_stop()
     context.say(Phase.LOADING_DATA, "preparing the faces")
 

@@ -28,7 +28,14 @@ from trainer_fakes import (
 )
 
 from recaster_tui.errors import ExitCode
-from recaster_tui.protocol import Event, RunFolder, decode_event, read_losses
+from recaster_tui.protocol import (
+    Event,
+    RunFolder,
+    decode_event,
+    read_losses,
+    read_run_spec,
+    write_run_spec,
+)
 from recaster_tui.training import generations, process
 from recaster_tui.training.generations import load_model
 from recaster_tui.training.start import start
@@ -215,6 +222,33 @@ def test_nan_goes_back_to_the_last_good_save_and_a_second_one_ends_the_run(
     assert len(of(found, "rolled-back")) == 1
     assert of(found, "error")[0]["code"] == "non-finite"
     assert load_model(model_folder(folder)).generation.iteration == 40  # type: ignore[union-attr]
+
+
+def test_out_of_memory_goes_on_in_pieces_and_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_OOM", "5")
+    monkeypatch.setenv("FAKE_TORN", "20")
+    folder = make_run(tmp_path, "run-1", target_iterations=30)
+    assert train(folder) == ExitCode.OK
+    found = events(folder)
+    first, second = (w for w in of(found, "warning") if w["code"] == "memory")
+    assert "iteration 5" in first["message"] and "2 pieces" in first["message"]
+    assert "4 pieces" in second["message"]
+    # Weights changed in part are thrown away; the learning rate is not to blame.
+    (back,) = of(found, "rolled-back")
+    assert (back["why"], back["to_iteration"]) == ("oom", 1)
+    assert not of(found, "option")
+    rows = read_losses(folder.losses)
+    assert rows["iteration"].tolist() == list(range(1, 31)) and rows["src"].max() <= 1.0
+
+    monkeypatch.setenv("FAKE_OOM", "3")
+    monkeypatch.delenv("FAKE_TORN")
+    spec = read_run_spec(folder.spec)
+    write_run_spec(folder.spec, spec.model_copy(update={"target_iterations": 40}))
+    assert train(folder) == ExitCode.OK
+    warnings = [w for w in of(events(folder), "warning") if w["code"] == "memory"]
+    assert "8 pieces" in warnings[-1]["message"]  # it went on from four
 
 
 def test_locked_options_bad_options_and_a_stop_while_loading(tmp_path: Path) -> None:

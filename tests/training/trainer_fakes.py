@@ -27,13 +27,21 @@ from recaster_tui.protocol import (
     encode_command,
     write_run_spec,
 )
+from recaster_tui.training.failures import TornUpdateError
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, SideBatch, StepResult
 
 SIZE = 8
 
 
+def _steps(name: str) -> set[int]:
+    return {int(v) for v in os.environ.get(name, "").split(",") if v}
+
+
 class FakeModel:
-    """Options of SAEHD; ``FAKE_NAN`` = "12,13" makes these steps fail, the first time each."""
+    """Options of SAEHD; ``FAKE_NAN`` = "12,13" makes these steps fail, the first time each.
+
+    At the steps ``FAKE_OOM`` memory runs out in the forward pass, at ``FAKE_TORN`` in the update.
+    """
 
     model_class = ModelClass.SAEHD
     loss_names = ("src", "dst")
@@ -48,7 +56,9 @@ class FakeModel:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01)
         self.needs = DataNeeds(SIZE, "full", 2)
         self.steps = 0
-        self.nan_at = {int(v) for v in os.environ.get("FAKE_NAN", "").split(",") if v}
+        self.pieces = 1
+        self.nan_at = _steps("FAKE_NAN")
+        self.oom_at, self.torn_at = _steps("FAKE_OOM"), _steps("FAKE_TORN")
         self.seconds = float(os.environ.get("FAKE_STEP", "0"))
 
     def wants_batch(self) -> bool:
@@ -58,6 +68,12 @@ class FakeModel:
         self.steps += 1
         if self.seconds:
             time.sleep(self.seconds)
+        if self.steps in self.oom_at:
+            self.pieces *= 2
+        if self.steps in self.torn_at:
+            with torch.no_grad():
+                self.network.weight.fill_(7.0)
+            raise TornUpdateError("out of memory")
         if self.steps in self.nan_at:
             nan = torch.full((2,), float("nan"))
             return StepResult(nan, nan.expand(2, 2), torch.tensor(False))

@@ -136,6 +136,9 @@ class TrainableModel(Protocol):
         """What batches the present options ask for."""
         ...
 
+    pieces: int
+    """Parts in which a batch is worked through; the model doubles it when memory runs out."""
+
     def wants_batch(self) -> bool:
         """Whether the next :meth:`train_step` uses its batch.
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from recaster_tui.errors import BadInputError, DamagedError
 from recaster_tui.nets.layers import build
 from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem
+from recaster_tui.training.failures import TornUpdateError, is_out_of_memory
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, StepResult
+from recaster_tui.training.models.pieces import samples, split
 from recaster_tui.training.optimizers import KINDS, DflOptimizer, global_norm
 
 COSINE_PERIOD = 500
@@ -34,6 +36,15 @@ class Objective:
 
     total: Tensor
     shown: Tensor | None = None
+
+
+@dataclass
+class Gathered:
+    """One objective over a whole batch: gradients by parameter, and sum and rows of its losses."""
+
+    gradients: dict[str, Tensor]
+    total: Tensor
+    shown: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,8 @@ class Model(ABC):
         options: as given, with live changes.
         networks: by the original's names (``encoder``, ``inter_AB``, ``D_src``, …).
         optimizers: by the original's names (``src_dst_opt``, ``D_code_opt``, ``GAN_opt``, ``opt``).
+        pieces: parts in which each batch is worked through, so that it fits into memory. Doubled
+            whenever memory runs out; the gradient stays that of the whole batch.
     """
 
     model_class: ModelClass
@@ -101,6 +114,7 @@ class Model(ABC):
     def __init__(self, options: TrainingOptions, device: torch.device, *, seed: int) -> None:
         self.options = options
         self.device = device
+        self.pieces = 1
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, DflOptimizer] = {}
         self._seed = seed
@@ -175,34 +189,78 @@ class Model(ABC):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def train_step(self, batch: Batch) -> StepResult:
-        """One whole iteration: main networks, then the discriminators on the new weights."""
-        objective = self.objective(batch)
-        assert objective.shown is not None
-        shown = objective.shown.detach()
-        finite = self._update(self.main_optimizer, objective)
+        """One whole iteration: main networks, then the discriminators on the new weights.
+
+        Raises:
+            TornUpdateError: memory ran out while weights were being changed.
+        """
+        main = self.main_optimizer
+        gathered = self._gather(batch, lambda part: {main: self.objective(part)})[main]
+        shown = torch.cat(gathered.shown)
+        finite = self._update(main, gathered)
         if finite:
-            for optimizer, contest in self.contests(batch).items():
+            for optimizer, contest in self._gather(batch, self.contests).items():
                 finite = self._update(optimizer, contest) and finite
         return StepResult(shown.mean(0), shown, torch.tensor(finite))
 
     def gradients(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
         """Gradient of every optimizer's objective at the present weights, nothing updated."""
-        objectives = {self.main_optimizer: self.objective(batch), **self.contests(batch)}
-        return {name: self._gradient(name, each) for name, each in objectives.items()}
+        main = self.main_optimizer
+        found = self._gather(batch, lambda p: {main: self.objective(p), **self.contests(p)})
+        return {name: each.gradients for name, each in found.items()}
+
+    def _gather(
+        self, batch: Batch, objectives: Callable[[Batch], Mapping[str, Objective]]
+    ) -> dict[str, Gathered]:
+        """Objectives and gradients over *batch*, again in smaller pieces while memory runs out."""
+        while True:
+            generator = self._generator.get_state()
+            try:
+                return self._gather_pieces(batch, objectives)
+            except Exception as error:
+                joint = self.needs.segmented
+                if not is_out_of_memory(error) or self.pieces >= samples(batch, joint=joint):
+                    raise
+            # Here, not above: the exception held on to the tensors of the attempt.
+            self.pieces *= 2
+            self._generator.set_state(generator)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _gather_pieces(
+        self, batch: Batch, objectives: Callable[[Batch], Mapping[str, Objective]]
+    ) -> dict[str, Gathered]:
+        found: dict[str, Gathered] = {}
+        for part in split(batch, self.pieces, joint=self.needs.segmented):
+            for name, objective in objectives(part).items():
+                gradients = self._gradient(name, objective)
+                total, shown = objective.total.detach().sum(), objective.shown
+                rows = [] if shown is None else [shown.detach()]
+                if (sofar := found.get(name)) is None:
+                    found[name] = Gathered(gradients, total, rows)
+                else:
+                    torch._foreach_add_(list(sofar.gradients.values()), list(gradients.values()))
+                    sofar.total = sofar.total + total
+                    sofar.shown += rows
+        return found
 
     def _gradient(self, optimizer: str, objective: Objective) -> dict[str, Tensor]:
         names = self.trainable(optimizer)
         found = torch.autograd.grad(objective.total.sum(), [self._parameters[n] for n in names])
         return dict(zip(names, found, strict=True))
 
-    def _update(self, optimizer: str, objective: Objective) -> bool:
+    def _update(self, optimizer: str, gathered: Gathered) -> bool:
         """Step *optimizer* unless a loss or gradient is not finite; one read of the device."""
-        gradients = self._gradient(optimizer, objective)
-        both = torch.stack((global_norm(gradients.values()), objective.total.detach().sum()))
+        both = torch.stack((global_norm(gathered.gradients.values()), gathered.total))
         norm, loss = both.tolist()
         if not (math.isfinite(norm) and math.isfinite(loss)):
             return False
-        self.optimizers[optimizer].step(gradients, norm)
+        try:
+            self.optimizers[optimizer].step(gathered.gradients, norm)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise TornUpdateError(str(error)) from error
+            raise
         return True
 
     def set_option(self, key: str, value: Any) -> None:
