@@ -71,6 +71,7 @@ class Child:
 
     def receive(self) -> Any:
         """The next message. Raises EOFError where the child is gone."""
+        self.since = time.monotonic()
         try:
             return self.connection.recv()
         except OSError as error:
@@ -78,7 +79,7 @@ class Child:
 
     @property
     def silent_seconds(self) -> float:
-        """Since something was last sent to it."""
+        """Since something was last sent to it, or came from it."""
         return time.monotonic() - self.since
 
     def last_words(self) -> str:

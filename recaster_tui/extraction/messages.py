@@ -150,13 +150,21 @@ class Room:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A frame of a video; *slot* or *pixels*. *selected* counts those that were skipped too."""
+    """A frame of a video, in *slot* or as *pixels*; *selected* counts those skipped, too."""
 
     number: int
+    room: Room
     damaged: bool
     selected: int
     slot: Slot | None
     pixels: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A decoder that passes over frames which are done, or not selected."""
+
+    selected: int
 
 
 @dataclass(frozen=True)

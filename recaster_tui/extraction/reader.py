@@ -5,10 +5,12 @@ so far stays, and the extraction says what happened.
 """
 
 import sys
+import time
 
 from recaster_tui.errors import RecasterError
 from recaster_tui.extraction.children import child_connection
 from recaster_tui.extraction.messages import (
+    Alive,
     Decoded,
     Ended,
     Fatal,
@@ -19,6 +21,8 @@ from recaster_tui.extraction.messages import (
 )
 from recaster_tui.extraction.video import Selection, VideoReader
 
+_ALIVE_SECONDS = 1.0
+
 
 def main(arguments: list[str]) -> int:
     """Decode until the video or the connection ends."""
@@ -27,9 +31,13 @@ def main(arguments: list[str]) -> int:
     try:
         setup: ReaderSetup = connection.recv()
         selection, selected = Selection(setup.every, setup.fps), 0
+        told = time.monotonic()
 
         def wanted(number: int, seconds: float) -> bool:
-            nonlocal selected
+            nonlocal selected, told
+            if time.monotonic() - told > _ALIVE_SECONDS:
+                told = time.monotonic()
+                connection.send(Alive(selected))
             if not selection.wanted(number, seconds):
                 return False
             selected += 1
@@ -41,13 +49,14 @@ def main(arguments: list[str]) -> int:
                 for frame in video.pictures(wanted):
                     room: Room = connection.recv()
                     height, width = frame.picture.shape[:2]
-                    slot: Slot | None = Slot(room.offset, height, width)
-                    pixels = None
-                    if slot is not None and slot.size <= room.size:
-                        memory.view(slot)[:] = frame.picture
-                    else:  # the video changes its size
-                        slot, pixels = None, frame.picture
-                    connection.send(Decoded(frame.number, frame.damaged, selected, slot, pixels))
+                    place = Slot(room.offset, height, width)
+                    fits = place.size <= room.size  # not where the video changes its size
+                    if fits:
+                        memory.view(place)[:] = frame.picture
+                    slot, pixels = (place, None) if fits else (None, frame.picture)
+                    connection.send(
+                        Decoded(frame.number, room, frame.damaged, selected, slot, pixels)
+                    )
                 connection.send(Ended(selected, tuple(video.problems)))
         except RecasterError as error:
             connection.send(Fatal.of(error))
