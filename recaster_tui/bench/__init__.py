@@ -6,6 +6,7 @@ from recaster_tui.errors import BadInputError
 
 _TITLES = {
     "ui": "The screen, through a pseudo-terminal",
+    "masks": "The automatic mask on people it has never seen",
     "quality": "What training reaches, against exact truth",
 }
 KINDS = tuple(_TITLES)

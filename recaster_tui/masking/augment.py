@@ -1,5 +1,7 @@
 """From a stored picture to a training sample: recoloured, moved, covered, lit and spoilt."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +57,8 @@ def training_sample(face: Labelled, other: Labelled, rng: Rng) -> tuple[Bytes, B
         bool(rng.random() < 0.5),
     )
     picture, truth = _move(picture, planes(face.labels), matrix)
-    canvas = Canvas(picture, truth, cv2.resize(other.picture, (RESOLUTION, RESOLUTION)))
+    other_picture = cv2.resize(other.picture, (RESOLUTION, RESOLUTION))
+    canvas = Canvas(picture, truth, np.asarray(other_picture, np.uint8))
     if rng.random() < 0.3:
         long_hair(canvas, rng)
     if rng.random() < 0.15:
@@ -135,8 +138,8 @@ def _tighter_crop(canvas: Canvas, rng: Rng) -> None:
 
 def spoil(picture: Bytes, rng: Rng) -> Bytes:
     """Light, colour, blur, low resolution, noise and JPEG."""
-    image = picture.astype(np.float32)
-    size = image.shape[0]
+    image: NDArray[Any] = picture.astype(np.float32)
+    size = int(image.shape[0])
     if rng.random() < 0.4:
         rough = cv2.resize(rng.standard_normal((3, 3), np.float32), (size, size))
         image *= np.exp(rng.uniform(0.1, 0.45) * rough)[..., None]
@@ -176,7 +179,7 @@ def spoil(picture: Bytes, rng: Rng) -> Bytes:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(18, 92))]
         coded = cv2.imencode(".jpg", result, quality)[1]
         result = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
-    return result
+    return np.asarray(result, np.uint8)
 
 
 assert STORED > EXTENT == RESOLUTION

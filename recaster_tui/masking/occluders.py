@@ -6,6 +6,7 @@ there is not the face, whatever its colour; shapes with the colour of skin are t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ class Canvas:
     @property
     def size(self) -> int:
         """S."""
-        return self.picture.shape[0]
+        return int(self.picture.shape[0])
 
 
 def occlude(canvas: Canvas, rng: Rng) -> None:
@@ -118,8 +119,10 @@ def _hand(canvas: Canvas, rng: Rng) -> None:
         tip = root + length * np.array([np.cos(aim), np.sin(aim)])
         thick = max(2, round(reach * rng.uniform(0.3, 0.44)))
         cv2.line(layer, _pixel(root), _pixel(tip), 255, thick, cv2.LINE_AA)
-        cv2.line(shade, _pixel(root - across * thick / 2), _pixel(tip - across * thick / 2), 0.72, 1)
-    shade = cv2.GaussianBlur(shade, (0, 0), 1.0)
+        cv2.line(
+            shade, _pixel(root - across * thick / 2), _pixel(tip - across * thick / 2), 0.72, 1
+        )
+    shade = np.asarray(cv2.GaussianBlur(shade, (0, 0), 1.0), np.float32)
     light = 1 + 0.25 * cv2.resize(_noise(rng, 3, 3), (size, size))
     _paste(canvas, layer, _skin(canvas, rng) * (shade * light)[..., None], rng)
 
@@ -245,9 +248,7 @@ def _frames(canvas: Canvas, layer: Bytes, rng: Rng, *, filled: bool) -> None:
         cv2.line(layer, _pixel(eye + sign * unit * axes[0]), _pixel(np.array(end)), 255, line)
 
 
-def _paste(
-    canvas: Canvas, layer: Bytes, texture: Floats, rng: Rng, *, plain: bool = False
-) -> None:
+def _paste(canvas: Canvas, layer: Bytes, texture: Floats, rng: Rng, *, plain: bool = False) -> None:
     """Put *texture* where *layer* is, with a soft edge and perhaps a shadow, over all labels."""
     edge = rng.uniform(0.4, 1.6)
     alpha = cv2.GaussianBlur(layer, (0, 0), edge).astype(np.float32) / 255
@@ -260,12 +261,12 @@ def _paste(
     _cover(canvas, alpha)
 
 
-def _cover(canvas: Canvas, alpha: Floats) -> None:
+def _cover(canvas: Canvas, alpha: NDArray[Any]) -> None:
     seen = 1 - alpha[..., None]
     canvas.planes[:] = (canvas.planes * seen).astype(np.uint8)
 
 
-def _blend(picture: Bytes, over: Floats, alpha: Floats) -> None:
+def _blend(picture: Bytes, over: NDArray[Any], alpha: NDArray[Any]) -> None:
     share = alpha[..., None]
     picture[:] = np.clip(picture + share * (over - picture) + 0.5, 0, 255).astype(np.uint8)
 
@@ -294,12 +295,19 @@ def _texture(canvas: Canvas, rng: Rng) -> Floats:
         return np.asarray(moved, np.float32)
     base = _skin(canvas, rng) if kind < 0.5 else rng.uniform(0, 255, 3).astype(np.float32)
     coarse = int(rng.integers(2, 9))
-    texture = base * (1 + rng.uniform(0, 0.4) * cv2.resize(_noise(rng, coarse, coarse), (size, size)))[..., None]
+    texture = (
+        base
+        * (1 + rng.uniform(0, 0.4) * cv2.resize(_noise(rng, coarse, coarse), (size, size)))[
+            ..., None
+        ]
+    )
     if kind > 0.75:
         second = rng.uniform(0, 255, 3).astype(np.float32)
         fine = cv2.resize(_noise(rng, *rng.integers(3, 60, 2)), (size, size))
         texture = np.where((fine > 0)[..., None], texture, second)
-    return np.asarray(texture + rng.uniform(0, 8) * rng.standard_normal((size, size, 1)), np.float32)
+    return np.asarray(
+        texture + rng.uniform(0, 8) * rng.standard_normal((size, size, 1)), np.float32
+    )
 
 
 def _noise(rng: Rng, rows: int, columns: int) -> Floats:
@@ -311,7 +319,7 @@ def _somewhere(canvas: Canvas, rng: Rng, spread: float) -> NDArray[np.float64]:
     left, right, top, bottom = _box(canvas.planes[..., 0])
     middle = np.array([left + right, top + bottom]) / 2
     half = np.array([right - left, bottom - top]) / 2
-    return middle + half * rng.uniform(-1, 1, 2) * (0.5 + spread)
+    return np.asarray(middle + half * rng.uniform(-1, 1, 2) * (0.5 + spread), np.float64)
 
 
 def _box(plane: Bytes) -> tuple[float, float, float, float]:
@@ -325,16 +333,16 @@ def _box(plane: Bytes) -> tuple[float, float, float, float]:
 
 def _smooth(points: NDArray[np.floating], rng: Rng, roundness: float) -> NDArray[np.float64]:
     """Corners cut twice (Chaikin 1974) where *roundness* says so."""
-    points = np.asarray(points, np.float64)
+    smooth = np.asarray(points, np.float64)
     if rng.random() < roundness:
         for _ in range(2):
-            ahead = np.roll(points, -1, 0)
-            points = np.stack([0.75 * points + 0.25 * ahead, 0.25 * points + 0.75 * ahead], 1)
-            points = points.reshape(-1, 2)
-    return points
+            ahead = np.roll(smooth, -1, 0)
+            pair = np.stack([0.75 * smooth + 0.25 * ahead, 0.25 * smooth + 0.75 * ahead], 1)
+            smooth = pair.reshape(-1, 2)
+    return smooth
 
 
-def _fill(layer: Bytes, points: NDArray[np.floating]) -> None:
+def _fill(layer: Bytes, points: NDArray[Any]) -> None:
     cv2.fillPoly(layer, [np.round(points * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
 
 

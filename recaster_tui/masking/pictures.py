@@ -5,6 +5,7 @@ Nothing real is in them: the people, their scenes and every label come from the 
 training can begin while others are still being rendered.
 """
 
+import io
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from recaster_tui.demo.frames import FACE_TYPE
 from recaster_tui.demo.people import Person, random_identity
 from recaster_tui.demo.plan import frame_size
-from recaster_tui.demo.render import Label, render
+from recaster_tui.demo.render import render
 from recaster_tui.demo.scene import Light, Scene, scene_at
-from recaster_tui.faces.geometry import alignment_matrix
+from recaster_tui.faces.geometry import alignment_matrix, transform_points
 from recaster_tui.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -46,24 +47,36 @@ class Labelled:
     Attributes:
         picture: (S, S, 3) BGR.
         labels: (S, S) of :class:`Label`, plus :data:`FACE_BIT` where the face mask is 1.
+        landmarks: (68, 2) pixels of the picture; None where it was read from a chunk.
     """
 
     picture: Bytes
     labels: Bytes
+    landmarks: NDArray[np.float32] | None = None
 
 
-def labelled_face(person: Person, scene: Scene) -> Labelled:
-    """Render one training picture, :data:`STORED` pixels wide, whole-face crop plus margin."""
+def labelled_face(
+    person: Person, scene: Scene, *, extent: int = EXTENT, side: int = STORED
+) -> Labelled:
+    """Render one picture.
+
+    Args:
+        person: see :mod:`recaster_tui.demo.people`.
+        scene: see :mod:`recaster_tui.demo.scene`.
+        extent: pixels that the whole-face crop spans.
+        side: of the picture, in whose middle that crop lies.
+    """
     rendering = render(person, scene, *frame_size(RENDERED))
-    matrix = alignment_matrix(rendering.landmarks68, EXTENT, FACE_TYPE)
-    matrix[:, 2] += (STORED - EXTENT) / 2
-    size = (STORED, STORED)
+    matrix = alignment_matrix(rendering.landmarks68, extent, FACE_TYPE)
+    matrix[:, 2] += (side - extent) / 2
+    size = (side, side)
     # What lies outside the frame is black in an extracted face, and no face.
     picture = cv2.warpAffine(rendering.image, matrix, size, flags=cv2.INTER_AREA)
     area = cv2.warpAffine(rendering.face.astype(np.float32), matrix, size, flags=cv2.INTER_LINEAR)
     classes = cv2.warpAffine(rendering.labels, matrix, size, flags=cv2.INTER_NEAREST)
     labels = np.asarray(classes, np.uint8) | np.where(area >= 0.5, FACE_BIT, 0).astype(np.uint8)
-    return Labelled(np.asarray(picture, np.uint8), labels)
+    points = transform_points(rendering.landmarks68, matrix)
+    return Labelled(np.asarray(picture, np.uint8), labels, points)
 
 
 def training_scene(seed: int, index: int) -> Scene:
@@ -154,8 +167,6 @@ def _write(path: Path, faces: list[Labelled]) -> None:
         parts.append(cv2.imencode(".jpg", face.picture, options)[1].reshape(-1))
         parts.append(cv2.imencode(".png", face.labels)[1].reshape(-1))
     lengths = np.array([len(part) for part in parts], np.int64)
-    import io
-
     buffer = io.BytesIO()
     np.savez(buffer, lengths=lengths, data=np.concatenate(parts))
     write_atomic(path, buffer.getvalue(), durable=False)
@@ -175,6 +186,3 @@ def decode(picture: Bytes, labels: Bytes) -> Labelled:
         np.asarray(cv2.imdecode(picture, cv2.IMREAD_COLOR), np.uint8),
         np.asarray(cv2.imdecode(labels, cv2.IMREAD_UNCHANGED), np.uint8),
     )
-
-
-__all__ = ["Label", "Labelled", "decode", "labelled_face", "read_chunk", "write_chunks"]

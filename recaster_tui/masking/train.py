@@ -5,7 +5,7 @@ thread, goes on where an earlier call was stopped, and writes the weights that t
 
     python -m recaster_tui.masking.train FOLDER --render
     python -m recaster_tui.masking.train FOLDER --seconds 4500
-    python -m recaster_tui.masking.train FOLDER --export recaster_tui/masking/data/automask.safetensors
+    python -m recaster_tui.masking.train FOLDER --export masking/data/automask.safetensors
 
 ``FOLDER`` holds ``train/`` and ``held-out/`` pictures, ``state.pt``, ``best.safetensors``, ``log``.
 """
@@ -115,7 +115,9 @@ def loss_of(logits: Tensor, truth: Tensor) -> Tensor:
     both = (found * face).sum((1, 2, 3))
     either = (found + face - found * face).sum((1, 2, 3))
     overlap = (both + 20) / (either + 20)
-    return (per_channel * per_channel.new_tensor(CHANNEL_WEIGHTS)).sum() + 0.5 * (1 - overlap).mean()
+    return (per_channel * per_channel.new_tensor(CHANNEL_WEIGHTS)).sum() + 0.5 * (
+        1 - overlap
+    ).mean()
 
 
 def evaluate(net: AutoMask, entries: list[Entry], *, seed: int = 5) -> dict[str, float]:
