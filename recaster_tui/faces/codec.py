@@ -148,8 +148,20 @@ def write_face(
     path = Path(path)
     if path.suffix != ".jpg":
         raise BadInputError("a face file must be named .jpg, in lower case", where=path)
+    write_atomic(path, compose_face(picture, face, quality, where=path), durable=durable)
+
+
+def compose_face(
+    picture: bytes | Image, face: Face, quality: int = 95, *, where: Path | None = None
+) -> bytes:
+    """The file that :func:`write_face` would write.
+
+    Raises:
+        BadInputError: a picture of another type, or the face type ``custom``.
+        FaceFileError: see :func:`write_face`.
+    """
     if face.face_type.value == "custom":
-        raise BadInputError("a face file cannot have the face type 'custom'", where=path)
+        raise BadInputError("a face file cannot have the face type 'custom'", where=where)
     original: dict[str, Any] | None = None
     if isinstance(picture, np.ndarray):
         data = encode_jpeg(picture, quality)
@@ -157,10 +169,9 @@ def write_face(
         data = picture
         original = _stored(data)
     try:
-        complete = replace_metadata(data, dumps(metadata_from_face(face, original)))
+        return replace_metadata(data, dumps(metadata_from_face(face, original)))
     except FaceFileError as error:
-        raise _placed(error, path) from error
-    write_atomic(path, complete, durable=durable)
+        raise _placed(error, where or face.path) from error
 
 
 def save_metadata(face: Face) -> None:

@@ -3,10 +3,10 @@
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -203,38 +203,68 @@ def write_pack(
     if not faces:
         raise BadInputError("there are no faces to pack", where=path)
     sizes = [face.packed.size if face.packed else _file_size(face.path) for face in faces]
-    index = dumps([_config(face) for face in faces], protocol=4)
-    offsets = [0]
-    for size in sizes:
-        offsets.append(offsets[-1] + size)
-    start = 16 + len(index) + 8 * (len(faces) + 1)
-    offsets[-1] += start  # as DFL does, see _read_index
+    configs = (pack_config(face, jpeg_bytes(face)) for face in faces)
+    index = join_configs(config_bytes(config) for config in configs)
+
+    def blobs() -> Iterator[bytes]:
+        for number, (face, size) in enumerate(zip(faces, sizes, strict=True), 1):
+            data = jpeg_bytes(face)
+            if len(data) != size:
+                raise FaceFileError(
+                    "the file changed while it was being packed",
+                    code="unreadable",
+                    where=face.path,
+                )
+            yield data
+            if progress is not None:
+                progress(number, len(faces))
+
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(struct.pack("<QQ", _VERSION, len(index)))
-            file.write(index)
-            file.write(struct.pack(f"<{len(offsets)}Q", *offsets))
-            for number, (face, size) in enumerate(zip(faces, sizes, strict=True), 1):
-                data = jpeg_bytes(face)
-                if len(data) != size:
-                    raise FaceFileError(
-                        "the file changed while it was being packed",
-                        code="unreadable",
-                        where=face.path,
-                    )
-                file.write(data)
-                if progress is not None:
-                    progress(number, len(faces))
-            file.flush()
-            os.fsync(file.fileno())
+            write_pack_file(file, index, sizes, blobs())
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     fsync_dir(path.parent)
+
+
+def config_bytes(config: Mapping[str, Any]) -> bytes:
+    """What the index of a pack holds of one face; :func:`join_configs` makes the index."""
+    return dumps(config, protocol=4)[2:-1]
+
+
+def join_configs(configs: Iterable[bytes]) -> bytes:
+    """The index of a pack from the :func:`config_bytes` of its faces."""
+    return b"\x80\x04](" + b"".join(configs) + b"e."
+
+
+def write_pack_file(
+    file: IO[bytes], index: bytes, sizes: Sequence[int], blobs: Iterable[bytes]
+) -> None:
+    """Write a pack into an open file, and through to the disk.
+
+    Args:
+        file: where.
+        index: see :func:`join_configs`.
+        sizes: bytes of every face's JPEG.
+        blobs: the JPEGs, one after another, in pieces of any length.
+    """
+    offsets = [0]
+    for size in sizes:
+        offsets.append(offsets[-1] + size)
+    # The last one from the start of the file, as DFL does, see _read_index.
+    offsets[-1] += 16 + len(index) + 8 * len(offsets)
+    file.write(struct.pack("<QQ", _VERSION, len(index)))
+    file.write(index)
+    file.write(struct.pack(f"<{len(offsets)}Q", *offsets))
+    for blob in blobs:
+        file.write(blob)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def unpack(
@@ -284,10 +314,16 @@ def _compact(config: dict[str, Any]) -> bool:
     return False
 
 
-def _config(face: Face) -> dict[str, Any]:
+def pack_config(face: Face, data: bytes) -> dict[str, Any]:
+    """What a pack's index says of *face*, whose complete JPEG is *data*.
+
+    Raises:
+        BadInputError: the face type ``custom``, which DFL does not know.
+        FaceFileError: *data* is damaged.
+    """
     if face.face_type is FaceType.CUSTOM:
         raise BadInputError("faces of type 'custom' cannot be packed", where=face.path)
-    landmarks, polygons, mask = _trained_with(face)
+    landmarks, polygons, mask = _trained_with(face, data)
     return {
         "sample_type": DflEnum("SampleType", _SAMPLE_TYPE_FACE),
         "filename": face.name,
@@ -303,9 +339,8 @@ def _config(face: Face) -> dict[str, Any]:
     }
 
 
-def _trained_with(face: Face) -> tuple[Any, Any, Any]:
+def _trained_with(face: Face, data: bytes) -> tuple[Any, Any, Any]:
     """Landmarks to the last bit where the JPEG has them, outlines, mask."""
-    data = jpeg_bytes(face)
     raw: dict[str, Any] | None = None
     try:
         _, raw = read_jpeg_face(lambda o, n: data[o : o + n], len(data), face.path, face.name)
