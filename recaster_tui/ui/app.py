@@ -39,6 +39,7 @@ class RecasterApp(App[int]):
         "styles/train.tcss",
         "styles/project.tcss",
         "styles/runs.tcss",
+        "styles/faces.tcss",
     ]
     MODES: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {  # type: ignore[assignment]
         mode.name: mode.make for mode in ALL_MODES

@@ -7,7 +7,7 @@ journal); what is kept here can be read again at any time. Methods marked *threa
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 NAMES = {"src": "source", "dst": "destination"}
 SCORE = "score"
-_METHOD = "dfl:"  # an order that is no column of the catalog
 _QUIET = ("name", "source", SCORE)  # orders whose value stands elsewhere, or is the name
 
 
@@ -42,15 +41,16 @@ class Order:
     """How faces are ordered.
 
     Attributes:
-        key: ``name``, ``source``, a column of the catalog, or ``dfl:`` and a method of DFL.
-        names: of a method: the names in its order, and those it would trash.
+        key: ``name``, ``source``, or a column of the catalog.
+        method: of DeepFaceLab's sorting: it has to be run, which makes the column.
+        quiet: the column holds places, no figures worth showing.
     """
 
     key: str = "name"
     label: str = "name"
     descending: bool = False
-    names: tuple[str, ...] = field(default=(), repr=False)
-    dropped: tuple[str, ...] = field(default=(), repr=False)
+    method: str = ""
+    quiet: bool = False
 
     @property
     def arrow(self) -> str:
@@ -74,11 +74,11 @@ class Reading:
 
 def read_check(folder: Path) -> "Check | None":
     """*Thread.* What the last check of these faces found."""
-    from recaster_tui.faces.quality import load_check
-
     try:
+        from recaster_tui.faces.quality import load_check
+
         return load_check(folder)
-    except RecasterError as error:
+    except (RecasterError, ImportError) as error:
         log.info("check of %s: %s", folder, error)
         return None
 
@@ -202,28 +202,31 @@ class FaceSide:
 
     def _arranged(self, catalog: "Catalog") -> "NDArray[np.intp]":
         order = self.order
-        if order.key.startswith(_METHOD):
-            known = [i for n in (*order.names, *order.dropped) if (i := catalog.index(n)) is not None]
-            if order.descending:
-                known.reverse()
-            rest = np.setdiff1d(np.arange(len(catalog)), np.array(known, np.intp))
-            return np.concatenate([np.array(known, np.intp), rest.astype(np.intp)])
         try:
             return catalog.sorted_by(order.key, order.descending)
         except KeyError:
             self.order = Order()
             return catalog.sorted_by("name")
 
-    def run_method(self, key: str, label: str, report: "Reporter") -> Order:
-        """*Thread.* The order of one of DeepFaceLab's sorting methods.
+    def run_method(self, order: Order, report: "Reporter") -> tuple[Order, list[str]]:
+        """*Thread.* Run one of DeepFaceLab's methods; its outcome becomes a column.
+
+        Returns:
+            the order by that column, and the names that the method would drop.
 
         Raises:
-            RecasterError: it cannot sort these faces, or was stopped.
+            RecasterError: it cannot sort these faces.
         """
-        from recaster_tui.faces.sorting import sort_order
+        from recaster_tui.faces import sorting
 
-        result = sort_order(self.catalog or self.folder, key, report)
-        return Order(_METHOD + key, label, False, tuple(result.order), tuple(result.trash))
+        catalog = self.catalog
+        if catalog is None:
+            return order, []
+        result = sorting.sort_order(catalog, order.method, report)
+        if not result.complete:
+            return order, []
+        sorting.remember(catalog, result)
+        return replace(order, method=""), list(result.trash)
 
     def turn(self) -> None:
         """The other direction."""
@@ -302,7 +305,7 @@ class FaceSide:
         problem = catalog.problem(face)
         notes = [f"! {problem}"] if problem else []
         key = self.order.key
-        if key not in _QUIET and not key.startswith(_METHOD):
+        if key not in _QUIET and not self.order.quiet:
             notes.append(self.written(key, self.value(key, face)))
         if found is not None:
             notes += [finding.code for finding in found.findings]
@@ -363,7 +366,7 @@ class FaceSide:
             rows.append(Value("pose", text))
         told = {"yaw", "pitch", "roll", "size", "has_polygons", "has_xseg", "doubt", SCORE}
         for key, info in self.columns.items():
-            if key in told or key.startswith("finding."):
+            if key in told or key.startswith(("finding.", "sort_")):
                 continue
             value = self.value(key, face)
             if math.isfinite(value):
@@ -385,6 +388,19 @@ class FaceSide:
             parts.append(self.filter_text)
         parts.append(f"by {self.order.label} {self.order.arrow}")
         return " · ".join(parts)
+
+    @property
+    def damaged(self) -> list[int]:
+        """Files that are no usable faces, as far as they have been read."""
+        catalog = self.catalog
+        if catalog is None:
+            return []
+        return [i for i in range(len(catalog)) if catalog.problem(i)]
+
+    @property
+    def damaged_count(self) -> int:
+        """How many of them there are."""
+        return len(self.damaged)
 
     def counts(self) -> dict[str, int]:
         """How many faces the check accuses of what."""

@@ -26,7 +26,8 @@ class Mode:
 _SCREENS = "recaster_tui.ui.screens"
 ALL_MODES = (
     Mode("project", "1", "Project", f"{_SCREENS}.project", "ProjectScreen"),
+    Mode("faces", "2", "Faces", f"{_SCREENS}.faces", "FacesScreen"),
     Mode("train", "3", "Train", f"{_SCREENS}.train", "TrainScreen"),
     Mode("runs", "4", "Runs", f"{_SCREENS}.runs", "RunsScreen"),
 )
-"""Faces (2), Rigs (5) and Merge (6) join when they do something."""
+"""Rigs (5) and Merge (6) join when they do something."""

@@ -130,7 +130,9 @@ class FaceGrid(ScrollView, can_focus=True):
         self.hint = ""
         self.faces: NDArray[np.int64] | None = None
         self.cursor = 0
+        self.wanted = USUAL_TILE  # cells a face; it grows where a row has cells left
         self.tile = USUAL_TILE
+        self.pitch = USUAL_TILE + 1
         self.anchor: int | None = None  # where a range being marked began
         self._strips: OrderedDict[int, list[Strip]] = OrderedDict()
         self._missing: set[int] = set()
@@ -208,7 +210,7 @@ class FaceGrid(ScrollView, can_focus=True):
     @property
     def columns(self) -> int:
         """Faces side by side."""
-        return max(1, self.scrollable_content_region.width // (self.tile + 1))
+        return max(1, (self.scrollable_content_region.width + 1) // (self.wanted + 1))
 
     @property
     def rows_in_sight(self) -> int:
@@ -233,13 +235,28 @@ class FaceGrid(ScrollView, can_focus=True):
             first = (self.top_row + row) * self.columns
             faces = [] if self.faces is None else self.faces[first : first + self.columns].tolist()
             if faces:
-                width = len(faces) * (self.tile + 1) - 1
+                width = len(faces) * self.pitch - (self.pitch - self.tile)
                 found.append((Region(0, row * self.row_height, width, self.tile // 2), faces))
         return found
+
+    def _fit(self) -> None:
+        """Let faces grow into the cells that a row has left, if no row of them is lost for it."""
+        width, columns, before = self.scrollable_content_region.width, self.columns, self.tile
+        self.tile = self.wanted
+        rows = self.rows_in_sight
+        for tile in range(self.wanted + 2, width // columns, 2):
+            self.tile = tile
+            if self.rows_in_sight < rows:
+                self.tile = tile - 2
+                break
+        self.pitch = max(self.tile + 1, min(self.tile + 3, width // columns))
+        if self.tile != before:
+            self._strips.clear()
 
     def _relayout(self) -> None:
         if not self.is_mounted or not self.size.width:
             return
+        self._fit()
         rows = -(-len(self) // self.columns)
         above = max(0, rows - self.rows_in_sight)  # whole rows: a scrolled picture is never cut
         height = above * self.row_height + self.size.height if above else rows * self.row_height
@@ -349,12 +366,10 @@ class FaceGrid(ScrollView, can_focus=True):
 
     def action_zoom(self, step: int) -> None:
         """Larger or smaller faces."""
-        at = TILES.index(self.tile) if self.tile in TILES else 2
-        wanted = TILES[max(0, min(at + step, len(TILES) - 1))]
+        wanted = TILES[max(0, min(TILES.index(self.wanted) + step, len(TILES) - 1))]
         room = min(self.size.width - 2, 2 * (self.size.height - 2))
-        if wanted != self.tile and (step < 0 or wanted <= room):
-            self.tile = wanted
-            self._strips.clear()
+        if wanted != self.wanted and (step < 0 or wanted <= room):
+            self.wanted = wanted
             self._relayout()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
@@ -379,7 +394,7 @@ class FaceGrid(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Select the face; on the selected one, choose it."""
-        column, row = event.x // (self.tile + 1), event.y // self.row_height
+        column, row = event.x // self.pitch, event.y // self.row_height
         place = (self.top_row + row) * self.columns + column
         if column >= self.columns or place >= len(self):
             return
@@ -435,7 +450,7 @@ class FaceGrid(ScrollView, can_focus=True):
 
     def _corner(self, place: int) -> tuple[int, int]:
         row, column = divmod(place, self.columns)
-        return column * (self.tile + 1), row * self.row_height - self.scroll_offset.y
+        return column * self.pitch, row * self.row_height - self.scroll_offset.y
 
     def _caption_region(self, place: int) -> Region:
         x, y = self._corner(place)
@@ -453,7 +468,7 @@ class FaceGrid(ScrollView, can_focus=True):
         row, line = divmod(y + self.scroll_offset.y, self.row_height)
         first = row * self.columns
         assert self.faces is not None
-        gap = Segment(" ")
+        gap = Segment(" " * (self.pitch - self.tile))
         segments: list[Segment] = []
         for place in range(first, min(first + self.columns, len(self))):
             if line < self.tile // 2:
