@@ -48,7 +48,7 @@ class FakeFinder:
         for left, top, width, height, area in boxes[1:]:
             if area < 100:
                 continue
-            mesh = np.zeros((478, 3), np.float32) + (left, top, 0)
+            mesh = np.full((478, 3), (left, top, 0), np.float32)
             found.append(
                 FoundFace(
                     np.array([left, top, left + width, top + height], np.float32),
