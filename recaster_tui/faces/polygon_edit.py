@@ -254,7 +254,7 @@ class PolygonEditor:
         self._do(replace(self.state, draft=draft[:-1] or None))
         return True
 
-    def add(self, polygon: Polygon) -> None:
+    def add(self, polygon: Polygon) -> bool:
         """Add a finished polygon and select it.
 
         Raises:
@@ -264,6 +264,7 @@ class PolygonEditor:
             raise BadInputError("a polygon needs three points")
         self._room(polygons=1, points=len(polygon.points))
         self._with(frozen(polygon.include, self.limited(polygon.points)), self.state)
+        return True
 
     def replace_all(self, polygons: Iterable[Polygon]) -> bool:
         """Other outlines instead of these (pasted, automatic …), as one edit.

@@ -62,7 +62,8 @@ class View:
     def to_view(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(n, 2) picture pixels to view pixels; whole numbers are centres of pixels."""
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-        return (np.asarray(points, np.float64) - self.centre) * self.scale + middle
+        spots: NDArray[np.float64] = np.asarray(points, np.float64) - np.array(self.centre)
+        return np.asarray(spots * self.scale + middle, np.float64)
 
     def to_picture(self, x: float, y: float) -> Spot:
         """A view pixel to picture pixels."""
@@ -150,7 +151,7 @@ def compose(drawing: Drawing, view: View, unit: int = 1) -> Pixels:
         _line(canvas, spots, kind, wide)
         for x, y in spots[: len(drawing.draft)]:
             _dot(canvas, x, y, colours.point, max(1, unit // 2))
-        _plus(canvas, *spots[0], colours.selected, unit)
+        _plus(canvas, float(spots[0, 0]), float(spots[0, 1]), colours.selected, unit)
     if drawing.rays is not None:
         _draw_rays(canvas, view, drawing.rays, colours, wide, unit)
     if drawing.cursor is not None:

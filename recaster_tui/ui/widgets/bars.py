@@ -114,7 +114,8 @@ class KeyBar(Lines):
         colours = self.colours
         right = Words()
         actions = "all actions" if width >= 110 else "all"
-        for key, label in (("?", "keys"), ("^p", actions), ("q", "quit")):
+        leave, leave_label, leave_key = getattr(self.screen, "LEAVE_KEY", ("q", "quit", "q"))
+        for key, label in (("?", "keys"), ("^p", actions), (leave, leave_label)):
             right.add(key, colours.style("accent", bold=True))
             right.add(f" {label}  ", colours.muted())
         line = Words().add(" ")
@@ -142,7 +143,7 @@ class KeyBar(Lines):
             self._targets.append((start, line.length, binding.key))
             line.add("  ")
         offset = max(line.length, width - right.length)
-        for part, key in (("?", "question_mark"), ("^p", "ctrl+p"), ("q", "q")):
+        for part, key in (("?", "question_mark"), ("^p", "ctrl+p"), (leave, leave_key)):
             at = offset + "".join(s.text for s in right.strip()).find(part)
             self._targets.append((at, at + len(part) + 4, key))
         return [sides(line, right, width)]
