@@ -69,8 +69,9 @@ def stored_options(model_folder: Path) -> dict[str, Any]:
 
 
 def looks_like_workspace(root: Path) -> bool:
-    """Whether *root* holds one of the folder names of a project."""
-    names = ("data_src", "data_dst", "src", "dst", "model", "runs", "recaster.toml")
+    """Whether *root* holds one of the folder names of a project, or its two videos."""
+    names = ["data_src", "data_dst", "src", "dst", "model", "runs", "recaster.toml"]
+    names += [f"data_{side}{suffix}" for side in ("src", "dst") for suffix in VIDEO_SUFFIXES]
     return root.is_dir() and any((root / n).exists() for n in names)
 
 
