@@ -1,5 +1,6 @@
 """Where in a frame faces may be: BlazeFace on views of it, decoded and merged."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from recaster_tui.extraction.finder import Frame, Points
 from recaster_tui.nets.blazeface import BlazeFaceFull, BlazeFaceShort
 
 RIGHT_EYE, LEFT_EYE = 0, 1  # of a candidate's six key points; the subject's right is picture left
+LONGEST = 8  # sides of a frame, in sides of the squares it is cut into
 OVERLAP = 0.3  # boxes that share more of their union are one face
 
 
@@ -58,20 +60,22 @@ def detect(
         views: parts of it.
         threshold: least score, 0..1.
     """
-    boxes: list[Points] = []
-    keypoints: list[Points] = []
-    scores: list[Points] = []
+    found = []
     for view in views:
         picture, offset, scale = _fitted(frame, view, net.side)
-        found = _decoded(net, picture, threshold)
-        points = found.keypoints
-        corners = found.boxes.reshape(-1, 2, 2)
-        points, corners = (_placed(p, view, offset, scale) for p in (points, corners))
-        boxes.append(np.concatenate([corners.min(1), corners.max(1)], 1))
-        keypoints.append(points)
-        scores.append(found.scores)
-    return merge(
-        Candidates(np.concatenate(boxes), np.concatenate(keypoints), np.concatenate(scores))
+        seen = _decoded(net, picture, threshold)
+        corners = _placed(seen.boxes.reshape(-1, 2, 2), view, offset, scale)
+        boxes = np.concatenate([corners.min(1), corners.max(1)], 1)
+        found.append(Candidates(boxes, _placed(seen.keypoints, view, offset, scale), seen.scores))
+    return merge(joined(found))
+
+
+def joined(some: Sequence[Candidates]) -> Candidates:
+    """All of them, at least one, in their order."""
+    return Candidates(
+        np.concatenate([c.boxes for c in some]),
+        np.concatenate([c.keypoints for c in some]),
+        np.concatenate([c.scores for c in some]),
     )
 
 
@@ -106,14 +110,22 @@ def overlaps(box: Points, boxes: Points) -> Points:
 
 
 def squares(width: int, height: int, side: int, overlap: float) -> list[View]:
-    """Squares of *side* that cover a frame, neighbours sharing at least *overlap* of it."""
-    side = min(side, width, height)
+    """Squares of *side* that cover a frame, neighbours sharing at least *overlap* of it.
+
+    A frame narrower than that gives rectangles. Of very long frames the squares are larger, at
+    least an eighth of the length.
+    """
+    side = max(side, -(-max(width, height) // LONGEST))
 
     def starts(length: int) -> list[int]:
-        steps = int(np.ceil((length - side) / (side * (1 - overlap)))) if length > side else 0
+        steps = math.ceil((length - side) / (side * (1 - overlap))) if length > side else 0
         return [round(k * (length - side) / max(steps, 1)) for k in range(steps + 1)]
 
-    return [View(x, y, side, side) for y in starts(height) for x in starts(width)]
+    return [
+        View(x, y, min(side, width), min(side, height))
+        for y in starts(height)
+        for x in starts(width)
+    ]
 
 
 def _fitted(frame: Frame, view: View, side: int) -> tuple[Frame, tuple[int, int], float]:

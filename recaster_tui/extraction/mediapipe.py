@@ -11,7 +11,7 @@ are where the mesh has them; such a face is marked as doubtful.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from recaster_tui.extraction.candidates import (
     View,
     detect,
     eye_angle,
+    joined,
     merge,
     overlaps,
     squares,
@@ -51,6 +52,7 @@ SAME_FACE = 0.4  # overlap of two meshes' boxes
 CHEEKS = (234, 454)  # of the mesh: subject's right, left
 # Mesh points of BlazeFace's first four key points: right eye, left eye, nose tip, mouth.
 KEYPOINTS = np.array([(33, 133), (362, 263), (1, 1), (13, 14)])
+LARGEST_SQUARE = 720  # pixels; a face of a fifteenth of the square is found
 SMALLEST = 32  # pixels of a frame's shorter side below which there is nothing to find
 
 
@@ -70,7 +72,9 @@ class MediaPipeFinder:
         threads: that torch and OpenCV may use, in the whole process.
         weights: another file of the same weights.
         small_faces: look for small faces also where a large one was found.
-        rotations: where nothing was found, try the frame turned by 90, 270 and 180 degrees.
+        rotations: where nothing was found upright, look at the frame turned by 90, 180 and 270
+            degrees. Without it faces on their side are mostly found, upside-down ones are not, or
+            wrongly.
     """
 
     name = "mediapipe"
@@ -113,21 +117,20 @@ class MediaPipeFinder:
         """Candidates by ever costlier means, until one of them is a face."""
         height, width = frame.shape[:2]
         whole = View(0, 0, width, height)
-        short_side = min(width, height)
-        small = squares(width, height, round(short_side / 1.5), 0.3)
-        first = detect(self._full, frame, [whole], DETECTED)
+        shorter = min(width, height)
+        small = squares(width, height, round(min(shorter / 1.5, LARGEST_SQUARE)), 0.3)
+        found = detect(self._full, frame, [whole], DETECTED)
         if self._small_faces:
-            more = detect(self._full, frame, small, DETECTED)
-            yield merge(_joined(first, more))
-        else:
-            yield first
-        yield detect(self._short, frame, squares(width, height, short_side, 0.4), DETECTED)
+            found = merge(joined([found, detect(self._full, frame, small, DETECTED)]))
+        yield found
+        if self._rotations:
+            # All of them: the networks see faces, worse ones, upside down, too.
+            views = [replace(whole, turns=turns) for turns in (1, 2, 3)]
+            turned = [detect(self._full, frame, [view], DETECTED) for view in views]
+            yield max(turned, key=lambda some: some.scores.max(initial=0))
+        yield detect(self._short, frame, squares(width, height, shorter, 0.4), DETECTED)
         if not self._small_faces:
             yield detect(self._full, frame, small, DETECTED)
-        if self._rotations:
-            for turns in (1, 3, 2):
-                turned = View(0, 0, width, height, turns)
-                yield detect(self._full, frame, [turned], DETECTED)
 
     def _faces(self, frame: Frame, candidates: Candidates, max_faces: int) -> list[FoundFace]:
         candidates = candidates.by_size()
@@ -161,9 +164,7 @@ class MediaPipeFinder:
             for k, mesh in enumerate(meshes)
         ]
 
-    def _refined(
-        self, frame: Frame, meshes: list[_Mesh], which: "range | list[int]"
-    ) -> list[_Mesh]:
+    def _refined(self, frame: Frame, meshes: list[_Mesh], which: Sequence[int]) -> list[_Mesh]:
         new = self._passed(frame, [Square.around_mesh(meshes[k].points) for k in which])
         result = list(meshes)
         for k, mesh in zip(which, new, strict=True):
@@ -191,14 +192,6 @@ class MediaPipeFinder:
             depth = found[:, 2:] * (square.side / side)
             meshes.append(_Mesh(np.hstack([plane, depth]).astype(np.float32), presence, 0.0))
         return meshes
-
-
-def _joined(one: Candidates, other: Candidates) -> Candidates:
-    return Candidates(
-        np.concatenate([one.boxes, other.boxes]),
-        np.concatenate([one.keypoints, other.keypoints]),
-        np.concatenate([one.scores, other.scores]),
-    )
 
 
 def _apart(mesh: _Mesh, candidates: Candidates, k: int) -> float:
