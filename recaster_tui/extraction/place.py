@@ -13,6 +13,7 @@ from recaster_tui.extraction.pictures import list_pictures
 from recaster_tui.extraction.report import read_earlier
 from recaster_tui.extraction.settings import ExtractSettings
 from recaster_tui.faces.codec import read_metadata
+from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.face import FaceFileError
 from recaster_tui.faces.faceset import open_faceset
 from recaster_tui.faces.pack import PACK_NAME
@@ -130,7 +131,8 @@ def open_journal(aligned: Path, settings: ExtractSettings, report: Reporter) -> 
         if settings.fresh and aligned.is_dir() and any(aligned.iterdir()):
             with Journal(aligned):  # not under the hands of another one
                 moved = _move_away(aligned)
-            report.note(f"what was in {aligned.name} is in {moved.parent.name}/{moved.name} now")
+            if moved is not None:
+                report.note(moved)
         aligned.mkdir(parents=True, exist_ok=True)
         for torn in aligned.glob(".*.jpg.*.tmp"):  # a killed run's
             torn.unlink(missing_ok=True)
@@ -153,19 +155,30 @@ def open_journal(aligned: Path, settings: ExtractSettings, report: Reporter) -> 
     return journal
 
 
-def _move_away(aligned: Path) -> Path:
+def _move_away(aligned: Path) -> str | None:
+    """Move faces, pack, journal and debug pictures to the trash; says what, None where nothing.
+
+    The faces by an edit that can be undone on the Faces screen.
+    """
     trash = aligned.with_name(f"{aligned.name}_trash")
-    trash.mkdir(exist_ok=True)
-    target = trash / f"before-{_stamp()}"
-    number = 1
-    while target.exists():
-        number += 1
-        target = trash / f"before-{_stamp()}-{number}"
-    aligned.rename(target)
-    debug = aligned.with_name(f"{aligned.name}_debug")
-    if debug.is_dir():
-        debug.rename(target.with_name(f"{target.name}_debug"))
-    return target
+    stamp = _stamp()
+    moved = []
+    pack = aligned / PACK_NAME
+    if pack.exists():
+        trash.mkdir(exist_ok=True)
+        pack.rename(trash / f"{pack.stem}-{stamp}{pack.suffix}")
+        moved.append(pack.name)
+    names = [path.name for path in aligned.glob("*.jpg")]
+    edit = FaceEdits(aligned).trash(names, "extracting anew") if names else None
+    if edit is not None:
+        moved.append(f"{edit.count:,} faces")
+    if moved:
+        trash.mkdir(exist_ok=True)
+        (aligned / JOURNAL).replace(trash / f"extraction-{stamp}.jsonl")
+        debug = aligned.with_name(f"{aligned.name}_debug")
+        if debug.is_dir():
+            debug.rename(trash / f"{debug.name}-{stamp}")
+    return f"{' and '.join(moved)} moved to {trash.name}" if moved else None
 
 
 def _stamp() -> str:

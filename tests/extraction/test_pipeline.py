@@ -15,6 +15,7 @@ from recaster_tui.extraction.journal import NAME as JOURNAL
 from recaster_tui.extraction.pipeline import extract
 from recaster_tui.extraction.settings import ExtractSettings
 from recaster_tui.faces.codec import decode_pixels, read_face, read_metadata
+from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.faceset import open_faceset
 from recaster_tui.faces.geometry import alignment_matrix, transform_points
 from recaster_tui.faces.types import FaceType
@@ -163,8 +164,25 @@ def test_other_settings_and_inputs_are_refused_not_mixed(workspace):
     extract(workspace, "src", replace(settings, size=320, fresh=True), Recorder())
     # The last input is the one that goes on.
     assert [read_face(aligned / name).shape[0] for name in names(aligned)] == [320, 320]
-    (trash,) = (root / "data_src" / "aligned_trash").iterdir()
+    trash = root / "data_src" / "aligned_trash"
     assert {name: (trash / name).read_bytes() for name in before} == before
+    edits = FaceEdits(aligned)
+    edits.trash(names(aligned))
+    assert edits.undo() and edits.undo()  # the second one is that of --fresh
+    assert set(before) <= set(names(aligned))
+
+
+def test_packed_faces_are_not_passed_by(workspace):
+    source = workspace.root / "data_src"
+    save(source / "a.png", drawn((60, 30, 60, 70)))
+    (source / "aligned").mkdir()
+    (source / "aligned" / "faceset.pak").write_bytes(b"packed")
+    with pytest.raises(BadInputError, match="packed"):
+        extract(workspace, "src", FAKE, Recorder())
+    extract(workspace, "src", replace(FAKE, fresh=True), Recorder())
+    assert names(source / "aligned") == ["a_0.jpg"]
+    (kept,) = (source / "aligned_trash").glob("*.pak")
+    assert kept.read_bytes() == b"packed"
 
 
 def test_faces_of_another_program_are_kept_and_their_frames_done(workspace):
