@@ -117,6 +117,9 @@ def apply_masks(
         if len(waiting) >= masker.batch:
             work()
     work()
+    if not result.stopped:
+        report.progress(len(wanted), len(wanted), "drawing masks", masks=len(drawn),
+                        skipped=len(result.skipped))  # fmt: skip
     _write(catalog, drawn, masker.name, target, only_unlabelled, result, report)
     return result
 

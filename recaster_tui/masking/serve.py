@@ -42,6 +42,8 @@ def serve(requests: TextIO, answers: TextIO, load: Callable[[], Masker]) -> None
         try:
             request = _parse(line)
             number = request.get("id")
+            if not isinstance(request.get("face"), str):
+                raise BadInputError('a request names a "face"')
             if masker is None:
                 masker = load()
             answer = {"id": number, "polygons": _polygons(request, masker)}
@@ -62,7 +64,7 @@ def _parse(line: str) -> dict[str, Any]:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"the request is no JSON ({error})") from None
-    if not isinstance(request, dict) or not isinstance(request.get("face"), str):
+    if not isinstance(request, dict):
         raise BadInputError('a request is an object with "id" and "face"')
     return request
 
