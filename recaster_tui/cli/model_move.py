@@ -13,6 +13,8 @@ import numpy as np
 import torch
 
 import recaster_tui
+from recaster_tui.checkpoints.lock import lock_model
+from recaster_tui.checkpoints.store import Generation
 from recaster_tui.cli.model_show import remarks_json, say_remarks
 from recaster_tui.cli.model_store import OurEntry, choose, find_all, find_ours, has_model
 from recaster_tui.cli.words import size
@@ -28,8 +30,7 @@ from recaster_tui.interop.origin import read_origin, write_origin
 from recaster_tui.interop.remarks import Remarks, printable
 from recaster_tui.options import Config, ModelClass, OptionsError, dump_config, validate
 from recaster_tui.protocol import RunSpec
-from recaster_tui.training.generations import Generation, Snapshot, load_model, write_generation
-from recaster_tui.training.lock import lock_model
+from recaster_tui.training.generations import Snapshot, load_model, write_generation
 from recaster_tui.workspace import Workspace, open_workspace
 
 CONFIG = "config.toml"

@@ -166,8 +166,8 @@ def verify_models(folder: Path, name: str | None, *, as_json: bool) -> int:
 
 
 def _check_ours(entry: OurEntry, remarks: Remarks) -> str:
+    from recaster_tui.checkpoints.store import current_name, verify
     from recaster_tui.errors import DamagedError
-    from recaster_tui.training.generations import current_name, verify
 
     checked = total = usable = 0
     for kind in ("generations", "backups"):

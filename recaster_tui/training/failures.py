@@ -31,12 +31,6 @@ class BadOptionsError(BadInputError):
     code = "bad-options"
 
 
-class ModelLockedError(EnvironmentProblem):
-    """Another process trains this model, or runs in this run folder."""
-
-    code = "model-locked"
-
-
 class DiskFullError(EnvironmentProblem):
     """No room for the final save, or for the journal."""
 

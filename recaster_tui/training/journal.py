@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recaster_tui.checkpoints.lock import ModelLockedError
 from recaster_tui.protocol import Event, EventType, decode_event, encode_event
-from recaster_tui.training.failures import DISK_FULL_ERRNOS, DiskFullError, ModelLockedError
+from recaster_tui.training.failures import DISK_FULL_ERRNOS, DiskFullError
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import recaster_tui
+from recaster_tui.checkpoints.store import make_current, newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
@@ -22,7 +23,7 @@ from recaster_tui.training.failures import (
     TornUpdateError,
     describe,
 )
-from recaster_tui.training.generations import load_model, make_current, newest_backup_age
+from recaster_tui.training.generations import load_model
 from recaster_tui.training.guards import SpikeGuard
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter

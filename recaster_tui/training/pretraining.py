@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from recaster_tui.checkpoints.store import MANIFEST, Generation, write_backup
 from recaster_tui.protocol import EventType
-from recaster_tui.training.generations import MANIFEST, Generation, Loaded, write_backup
+from recaster_tui.training.generations import Loaded
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.session import Session, pretrains
 

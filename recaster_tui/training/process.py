@@ -13,10 +13,11 @@ import psutil
 import torch
 
 import recaster_tui
+from recaster_tui.checkpoints.lock import lock_model
+from recaster_tui.checkpoints.store import clean_up
 from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase
-from recaster_tui.training.generations import Loaded, clean_up, load_model
+from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
-from recaster_tui.training.lock import lock_model
 from recaster_tui.training.loop import Parts, Trainer
 from recaster_tui.training.meter import FLUSHES_PER_SECOND
 from recaster_tui.training.metrics import MachineMeter

@@ -18,15 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recaster_tui.checkpoints.store import Generation, thin_backups, write_backup
 from recaster_tui.protocol import EventType
 from recaster_tui.training.failures import describe
-from recaster_tui.training.generations import (
-    Generation,
-    Snapshot,
-    thin_backups,
-    write_backup,
-    write_generation,
-)
+from recaster_tui.training.generations import Snapshot, write_generation
 from recaster_tui.training.journal import JournalWriter
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from recaster_tui.checkpoints.store import Damage, set_aside
 from recaster_tui.errors import BadInputError
 from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem, specs, validate
 from recaster_tui.protocol import EventType, RunFolder, RunSpec, read_run_spec
 from recaster_tui.training.failures import BadOptionsError, TooFewFacesError
-from recaster_tui.training.generations import Damage, set_aside
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import Batch, DataNeeds, TrainableModel
 from recaster_tui.workspace import stored_options

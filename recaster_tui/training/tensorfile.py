@@ -1,4 +1,4 @@
-"""Writing ``.safetensors`` files in one pass: hashed as they are written, no second copy in memory.
+"""The bytes of ``.safetensors`` files, in one pass and without a second copy in memory.
 
 The format (huggingface.co/docs/safetensors): an 8-byte little-endian header length, a JSON
 header padded with spaces to a multiple of 8, then the raw tensors without gaps. The library's
@@ -6,13 +6,9 @@ own ``save_file`` neither hashes nor syncs, and its ``save`` doubles the memory.
 with the library.
 """
 
-import hashlib
 import json
-import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -29,15 +25,6 @@ _DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-_CHUNK = 4 << 20
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """Size in bytes and SHA-256 (hex) of a file."""
-
-    size: int
-    sha256: str
 
 
 def tensor_chunks(
@@ -69,32 +56,3 @@ def tensor_chunks(
     for name in order:
         flat = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
         yield flat.numpy().data
-
-
-def write_hashed(path: Path, chunks: Iterable[bytes | memoryview]) -> FileDigest:
-    """Write a new file, sync it to the disk, and return what it should hold."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        for chunk in chunks:
-            view = memoryview(chunk)
-            for start in range(0, len(view), _CHUNK):
-                piece = view[start : start + _CHUNK]
-                digest.update(piece)
-                file.write(piece)
-            size += len(view)
-        file.flush()
-        os.fsync(file.fileno())
-        # The read-back that follows shall see the disk, not our own pages.
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return FileDigest(size, digest.hexdigest())
-
-
-def digest_file(path: Path) -> FileDigest:
-    """Read *path* and return its size and hash. Raises ``OSError``."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-            size += len(piece)
-    return FileDigest(size, digest.hexdigest())

@@ -13,20 +13,19 @@ import torch
 from safetensors.torch import load_file
 from trainer_fakes import manifest_files
 
-from recaster_tui.errors import DamagedError
-from recaster_tui.protocol import EventType
-from recaster_tui.protocol.losses import loss_rows
-from recaster_tui.training import generations, tensorfile
-from recaster_tui.training.generations import (
-    Snapshot,
+from recaster_tui.checkpoints import files, store
+from recaster_tui.checkpoints.store import (
     clean_up,
     current_name,
-    load_model,
     set_aside,
     thin_backups,
     write_backup,
-    write_generation,
 )
+from recaster_tui.errors import DamagedError
+from recaster_tui.protocol import EventType
+from recaster_tui.protocol.losses import loss_rows
+from recaster_tui.training import generations
+from recaster_tui.training.generations import Snapshot, load_model, write_generation
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.saver import Saver
 
@@ -94,7 +93,7 @@ def zero(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, flip, zero, Path.unlink])
-@pytest.mark.parametrize("name", [*generations.FILES, "manifest.json"])
+@pytest.mark.parametrize("name", [*store.FILES, "manifest.json"])
 def test_a_damaged_generation_is_found_and_the_one_before_is_used(
     tmp_path: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
@@ -178,8 +177,8 @@ SYSCALLS = (
     (Path, "replace"),
     (Path, "open"),
     (shutil, "rmtree"),
-    (tensorfile, "digest_file"),
-    (generations, "digest_file"),
+    (files, "digest_file"),
+    (store, "digest_file"),
 )
 
 
@@ -240,7 +239,7 @@ def test_a_full_disk_costs_the_save_but_neither_the_model_nor_the_run(
     write_generation(folder, snapshot(1))
     journal = JournalWriter(tmp_path / "journal.jsonl")
     saver = Saver(folder, journal, saved=1)
-    real = tensorfile.write_hashed
+    real = files.write_hashed
 
     def full(path: Path, chunks: Any) -> Any:
         if path.name == "losses.bin":
@@ -263,4 +262,4 @@ def test_a_full_disk_costs_the_save_but_neither_the_model_nor_the_run(
     text = (tmp_path / "journal.jsonl").read_text()
     assert '"code":"disk-full"' in text
     assert f'"type":"{EventType.BACKUP}"' in text
-    assert set(manifest_files(outcomes[1].backup.path)) == set(generations.FILES)
+    assert set(manifest_files(outcomes[1].backup.path)) == set(store.FILES)

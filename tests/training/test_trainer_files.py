@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from trainer_fakes import tell
 
+from recaster_tui.checkpoints.lock import ModelLockedError, lock_model
 from recaster_tui.protocol import EventType, RunFolder, decode_event
 from recaster_tui.training.commands import Desk
 from recaster_tui.training.control import ControlReader, control_size
-from recaster_tui.training.failures import ModelLockedError
 from recaster_tui.training.journal import JournalWriter
-from recaster_tui.training.lock import lock_model
 
 
 def lines(path: Path) -> list[int]:

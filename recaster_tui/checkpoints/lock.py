@@ -13,9 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from recaster_tui.training.failures import ModelLockedError
+from recaster_tui.errors import EnvironmentProblem
 
 LOCK_NAME = "lock"
+
+
+class ModelLockedError(EnvironmentProblem):
+    """Another process trains this model, or runs in this run folder."""
+
+    code = "model-locked"
 
 
 class FileLock:

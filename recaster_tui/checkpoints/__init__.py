@@ -1,0 +1,1 @@
+"""Models on disk, without torch: generations, backups, named snapshots, the lock."""
