@@ -154,7 +154,7 @@ def compose(drawing: Drawing, view: View, unit: int = 1) -> Pixels:
         _plus(canvas, float(spots[0, 0]), float(spots[0, 1]), colours.selected, unit)
     if drawing.rays is not None:
         _draw_rays(canvas, view, drawing.rays, colours, wide, unit)
-    if drawing.cursor is not None:
+    elif drawing.cursor is not None:
         x, y = view.to_view(np.asarray([drawing.cursor]))[0]
         _crosshair(canvas, x, y, unit)
     return canvas

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recaster_tui.errors import BadInputError
+from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.edits import EditInfo, FaceEdits
 from recaster_tui.faces.face import Face, FaceFileError, Polygon
 from recaster_tui.faces.masks import decode_xseg_mask
@@ -53,6 +54,51 @@ class FaceSource(Protocol):
     def column(self, key: str) -> NDArray[np.float32]:
         """A column, NaN where unknown."""
         ...
+
+    def changed(self) -> None:
+        """Files were written."""
+        ...
+
+
+class SteadyFaces:
+    """A catalog whose indices stay true while its pack is rewritten by every edit."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.folder, self.names = catalog.folder, catalog.names
+        self._first = self._now = catalog
+
+    def changed(self) -> None:
+        """Files were written: the places in a pack are others now."""
+        if self._first.pack:
+            self._now = self._now.reopened()
+
+    def face(self, index: int) -> Face:
+        """See :class:`FaceSource`."""
+        return self._now.face(self._place(index))
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """See :class:`FaceSource`."""
+        return self._now.pixels(self._place(index))
+
+    def jpeg(self, index: int) -> bytes:
+        """See :class:`FaceSource`."""
+        return self._now.jpeg(self._place(index))
+
+    def source_filename(self, index: int) -> str | None:
+        """See :class:`FaceSource`."""
+        return self._first.source_filename(index)
+
+    def column(self, key: str) -> NDArray[np.float32]:
+        """See :class:`FaceSource`."""
+        return self._first.column(key)
+
+    def _place(self, index: int) -> int:
+        if self._now is self._first:
+            return index
+        found = self._now.index(self.names[index])
+        if found is None:
+            raise FaceFileError("the face is no longer in the pack", code="unreadable")
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,7 +145,10 @@ def save(
     name = source.names[index]
     count = len(polygons)
     words = f"outlines of {name}: {count} polygon{'' if count == 1 else 's'}"
-    return edits.replace_metadata(name, replace(face, polygons=list(polygons)), words)
+    try:
+        return edits.replace_metadata(name, replace(face, polygons=list(polygons)), words)
+    finally:
+        source.changed()
 
 
 @contextlib.contextmanager
@@ -207,21 +256,46 @@ def fill_gap(source: FaceSource, edits: FaceEdits, gap: Gap) -> EditInfo | None:
             face = source.face(index)  # as it is now
             if not face.polygons and polygons:
                 batch.replace_metadata(names[index], replace(face, polygons=polygons))
+    source.changed()
     history = edits.history()
     return history[-1] if len(history) > before else None
 
 
-def unlabelled(
-    source: FaceSource, index: int, known: dict[int, bool], column: NDArray[np.float32]
-) -> bool:
-    """Whether a usable face has no outlines; read from its file where nobody knows yet."""
-    if index in known:
-        return not known[index]
-    value = column[index]
-    if np.isnan(value):
-        try:
-            known[index] = bool(source.face(index).polygons)
-        except FaceFileError:
-            known[index] = True  # no face: nothing to label here
-        return not known[index]
-    return not value
+def trash(source: FaceSource, edits: FaceEdits, index: int) -> EditInfo | None:
+    """Move a face out of the faceset.
+
+    Raises:
+        RecasterError: it cannot be moved.
+    """
+    try:
+        return edits.trash([source.names[index]], "polygon editor")
+    finally:
+        source.changed()
+
+
+def undo(source: FaceSource, edits: FaceEdits) -> str | None:
+    """Take the last edit of files back; says what it was.
+
+    Raises:
+        RecasterError: it cannot be undone.
+    """
+    try:
+        return edits.undo()
+    finally:
+        source.changed()
+
+
+def label_state(
+    source: FaceSource, index: int, known: dict[int, bool | None], column: NDArray[np.float32]
+) -> bool | None:
+    """Whether a face has outlines, None for no usable face; read from its file if need be."""
+    if index not in known:
+        value = column[index]
+        if np.isnan(value):
+            try:
+                known[index] = bool(source.face(index).polygons)
+            except FaceFileError:
+                known[index] = None
+        else:
+            known[index] = bool(value)
+    return known[index]

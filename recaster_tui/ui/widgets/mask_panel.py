@@ -10,24 +10,24 @@ from recaster_tui.ui.widgets.text_pane import paragraph
 
 HINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "edit": (
-        ("space", "begin, or grab a point"),
+        ("space", "begin or grab"),
         ("r", "draw round the face"),
         ("m", "automatic mask"),
-        ("b f", "from hull, from stored mask"),
-        ("tab p", "next point, polygon"),
+        ("b f", "from hull, mask"),
+        ("tab p", "point, polygon"),
         ("o x", "insert, delete"),
-        ("t", "include or exclude"),
-        ("y i", "copy to next, interpolate"),
+        ("t", "include, exclude"),
+        ("y i", "copy, interpolate"),
         ("u U", "undo, redo"),
-        ("4 5 `", "baked, stored, dimmed"),
+        ("4 5 `", "views"),
         ("+ - 0", "zoom"),
         ("a d n g", "other faces"),
         ("X", "to the trash"),
     ),
     "draw": (
         ("space", "set a point"),
-        ("enter", "close the polygon"),
-        ("x", "take the last point back"),
+        ("enter", "close"),
+        ("x", "take it back"),
         ("' . ,", "to a landmark"),
         ("HJKL", "far"),
         ("q w", "include, exclude"),
@@ -45,7 +45,7 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("k j", "farther out, in"),
         ("K J", "by four steps"),
         ("h", "the ray before"),
-        ("enter", "take all the rest"),
+        ("enter", "take the rest"),
         ("tab", "another proposal"),
         ("esc", "leave it"),
     ),
@@ -137,7 +137,7 @@ class MaskPanel(Lines):
 class MaskStatus(Lines):
     """One line: mode, what happens, saved or not, how many are labelled, where the cursor is."""
 
-    DEFAULT_CSS = "MaskStatus { width: 1fr; height: 1; dock: bottom; background: $surface; }"
+    DEFAULT_CSS = "MaskStatus { width: 1fr; height: 1; background: $surface; }"
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
