@@ -1,5 +1,6 @@
 """Edits of a folder of .jpg files: see :mod:`recaster_tui.faces.edits`."""
 
+import glob
 import logging
 import os
 from collections import Counter
@@ -232,6 +233,7 @@ class FolderEdits:
         """End an operation that a crash interrupted; says how."""
         try:
             if operation.kind == "records":
+                self._sweep(operation)
                 if operation.way == "back":
                     failed = self._rewrite(operation, old=True)
                     return "it was taken back" + self._end_rewriting(operation, "undone", failed)
@@ -250,6 +252,12 @@ class FolderEdits:
         except OSError as error:
             raise self.journal.problem(error) from error
         return "it was taken back"
+
+    def _sweep(self, operation: Operation) -> None:
+        """Remove the half-written file that a crash may have left beside a face."""
+        for record in read_records(self.records(operation)):
+            self._place(f"f/{record.name}")  # refuses names that lead elsewhere
+            remove_torn(self.folder, record.name)
 
     def _keep(self, operation: Operation) -> str:
         """A batch stays as far as it came: every face in it is whole."""
@@ -296,7 +304,7 @@ class FolderEdits:
     def _is_file(self, folder: Path, name: str) -> bool:
         if not name or "/" in name or "\0" in name or name in (".", ".."):
             raise BadInputError(f"{name!r} is not the name of a face", where=folder)
-        return (folder / name).is_file()
+        return os.path.isfile(folder / name)  # noqa: PTH113 - False for names that are too long
 
 
 class FolderBatch:
@@ -344,6 +352,12 @@ class FolderBatch:
         except OSError as error:
             raise journal.problem(error) from error
         self._changed[path.name] += 1
+
+
+def remove_torn(folder: Path, name: str) -> None:
+    """Remove what an interrupted ``write_atomic`` of a file leaves beside it."""
+    for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def check_renames(pairs: Sequence[tuple[str, str]], where: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.faces.catalog_source import pack_names
 from recaster_tui.faces.codec import compose_face, read_jpeg_face
-from recaster_tui.faces.edit_folder import check_jpeg, check_renames, faces_text
+from recaster_tui.faces.edit_folder import check_jpeg, check_renames, faces_text, remove_torn
 from recaster_tui.faces.edit_journal import OLD, Journal, Operation
 from recaster_tui.faces.edit_moves import free
 from recaster_tui.faces.edit_records import Record, make_record
@@ -242,6 +242,7 @@ class PackEdits:
         with self._open() as reader:
             for number, name in operation.data["out" if forward else "in"]:
                 path = self._in_trash(name)
+                remove_torn(self.trash_folder, name)
                 if path.is_file() and path.read_bytes() == reader.jpeg(number):
                     path.unlink()
         line: dict[str, Any] = {"id": operation.number, "end": "undone" if forward else "done"}
