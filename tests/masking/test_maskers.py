@@ -16,6 +16,7 @@ from recaster_tui.masking.auto import WEIGHTS, AutoMasker, load_auto, tidy
 from recaster_tui.masking.xseg import XsegMasker, load_dfl, load_ours
 from recaster_tui.nets.automask import CHANNELS, RESOLUTION, AutoMask
 from recaster_tui.nets.xseg import XSeg
+from recaster_tui.training.generations import Snapshot, write_generation
 
 TYPES = (FaceType.WHOLE, FaceType.FULL, FaceType.MIDFULL, FaceType.HALF, FaceType.HEAD)
 
@@ -67,6 +68,27 @@ def test_dfl_model_folder_says_its_face_type(tmp_path: Path) -> None:
     _write_dfl(tmp_path, {"face_type": "f", "pretrain": True})
     with pytest.raises(BadInputError, match="pretraining"):
         load_dfl(tmp_path)
+
+
+def test_our_model_folder_is_used_with_its_face_type(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net = XSeg(2)
+    weights = {f"XSeg/{name}": value for name, value in net.state_dict().items()}
+    options = {"face_type": "head", "pretrain": False}
+    state = {"model_class": "xseg", "options": options}
+    folder = tmp_path / "model" / "mine.xseg"
+    folder.mkdir(parents=True)
+    write_generation(folder, Snapshot(3, weights, {}, state))
+    masker = load_ours(folder)
+    assert (masker.name, masker.face_type) == ("mine", FaceType.HEAD)
+    image = torch.rand(1, 3, 256, 256)
+    with torch.no_grad():
+        exact = torch.sigmoid(net.eval()(image))[:, 0].numpy()
+    found = masker.extract(image.permute(0, 2, 3, 1).numpy())
+    assert np.abs(found - np.where(exact < 0.1, 0, exact)).max() < 1e-3
+    write_generation(folder, Snapshot(4, weights, {}, {**state, "options": {"pretrain": True}}))
+    with pytest.raises(BadInputError, match="pretraining"):
+        load_ours(folder)
 
 
 def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
