@@ -61,7 +61,8 @@ def mask(
         With --fetch: move the originals to the trash afterwards.
     worst
         List so many faces, beginning with the one whose mask (the stored one, or with --with a
-        new one) differs most from its label, or from the hull of its landmarks.
+        new one) differs most from its label, or from the hull of its landmarks. All are compared,
+        and the app can sort by it; 0 lists none.
     serve
         Answer requests for single faces on standard input, as JSON lines; for the editor.
     device

@@ -1,5 +1,6 @@
 """``recaster faces mask``."""
 
+import io
 import json
 import os
 import sys
@@ -127,14 +128,16 @@ def _check(wanted: Wanted) -> None:
         raise BadInputError("--move goes with --fetch only")
     if wanted.with_ is not None and (wanted.fetch or wanted.remove is not None):
         raise BadInputError(f"{given[0]} draws no masks: leave --with out")
-    if wanted.worst is not None and wanted.worst < 1:
-        raise BadInputError("--worst lists at least one face")
+    if wanted.worst is not None and wanted.worst < 0:
+        raise BadInputError("--worst takes a number of faces; 0 lists none")
 
 
 def _serve(wanted: Wanted) -> int:
     workspace = open_workspace(wanted.workspace) if wanted.workspace is not None else None
     name = wanted.with_ or AUTO
     # Answers have standard output for themselves, whatever a library may print.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with answers:

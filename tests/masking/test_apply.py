@@ -195,7 +195,7 @@ def test_job_result_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ["src", "--remove", "mask", "--fetch"],
         ["src", "--with", "nobody"],
         ["src", "--move"],
-        ["src", "--worst", "0"],
+        ["src", "--worst", "-1"],
         [],
     ):
         assert main(["faces", "mask", str(tmp_path), *wrong]) == 2, wrong
