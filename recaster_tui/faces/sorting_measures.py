@@ -48,12 +48,12 @@ def rect_area(face: Face) -> float:
 
 def brightness(image: Image) -> float:
     """Mean of V (the brightest channel) over the whole picture, 0..255."""
-    return float(image.max(axis=2).mean())
+    return float(cv2.mean(cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2]))[0])
 
 
 def hue(image: Image) -> float:
     """Mean of H over the whole picture, 0..179."""
-    return float(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[..., 0].mean())
+    return float(cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))[0])
 
 
 def black_values(image: Image) -> float:
@@ -63,13 +63,13 @@ def black_values(image: Image) -> float:
 
 def colour_histograms(image: Image) -> Histograms:
     """(3, 256) float32: square roots of the shares of each level in B, G and R."""
-    return np.stack([_histogram(image[..., channel]) for channel in range(3)])
+    return np.stack([_histogram(image, channel) for channel in range(3)])
 
 
 def gray_histogram(image: Image, face: Face | None) -> Histograms:
     """(256,) float32: as :func:`colour_histograms`, of the gray picture inside the face's hull
     (of all of it where *face* is None)."""
-    return _histogram(masked_gray(image, face))
+    return _histogram(masked_gray(image, face), 0)
 
 
 def thumbnail(image: Image) -> NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def thumbnail(image: Image) -> NDArray[np.uint8]:
     return image.reshape(-1)
 
 
-def _histogram(channel: NDArray[np.uint8]) -> Histograms:
-    counts = np.bincount(channel.reshape(-1), minlength=256)
+def _histogram(image: Image, channel: int) -> Histograms:
+    counts = cv2.calcHist([image], [channel], None, [256], [0, 256]).reshape(-1)
     # The square root of each share: what the Bhattacharyya coefficient multiplies.
-    return np.sqrt(counts / channel.size).astype(np.float32)
+    return np.asarray(np.sqrt(counts / counts.sum()), np.float32)
