@@ -69,6 +69,24 @@ def lock_model(folder: Path, run_id: str) -> FileLock:
     return FileLock(path, fd)
 
 
+def lock_holder(folder: Path) -> str | None:
+    """The run that trains the model in *folder* now; None where nobody does."""
+    try:
+        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            return str(json.loads(os.pread(fd, 4096, 0))["run"])
+        except (ValueError, KeyError, TypeError, OSError):
+            return ""
+    finally:
+        os.close(fd)
+    return None
+
+
 def _holder(fd: int) -> str:
     try:
         record = json.loads(os.pread(fd, 4096, 0))

@@ -13,6 +13,7 @@ from recaster_tui.cli import faces_check, faces_mask, faces_tools
 from recaster_tui.cli.documented import documented
 from recaster_tui.cli.faces import faces_app
 from recaster_tui.cli.model import model_app
+from recaster_tui.cli.snapshot import snapshot_app
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 
 FACES = Group("Faces", sort_key=1)
@@ -392,6 +393,8 @@ def bench(what: str, /, *, json: Json = False) -> int:
 
 
 model_app.group = MORE
+snapshot_app.group = RUNS
+app.command(snapshot_app)
 app.command(model_app)
 faces_app.group = FACES
 app.command(faces_app)

@@ -58,7 +58,7 @@ def has_model(folder: Path) -> bool:
     if (folder / "CURRENT").exists():
         return True
     # What begins with a dot is left of a save that was cut short.
-    roots = (folder / part for part in ("generations", "backups", "damaged"))
+    roots = (folder / part for part in ("generations", "backups", "snapshots", "damaged"))
     kept = (path for root in roots if root.is_dir() for path in root.iterdir())
     return any(not path.name.startswith(".") for path in kept)
 

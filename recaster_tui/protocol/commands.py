@@ -13,6 +13,7 @@ class CommandName(StrEnum):
     RESUME = "resume"
     SAVE = "save"
     BACKUP = "backup"  # note: text
+    SNAPSHOT = "snapshot"  # snapshot (its name), note: text
     PREVIEW = "preview"
     SET = "set"  # key, value: an option marked ``live`` in the schema
     STOP = "stop"  # save: bool, default true

@@ -88,8 +88,14 @@ class Obedient(Protocol):
         """Step again; False when it was not paused."""
         ...
 
-    def save(self, text: str, *done: Callable[["SaveOutcome"], None], note: str | None) -> None:
-        """Save in the background, with a note also as a backup."""
+    def save(
+        self,
+        text: str,
+        *done: Callable[["SaveOutcome"], None],
+        note: str | None,
+        snapshot: str | None = None,
+    ) -> None:
+        """Save in the background; with a note also as a backup, with a name as a snapshot."""
         ...
 
     def preview(self) -> bool:
@@ -123,6 +129,11 @@ def obey(trainer: Obedient, desk: Desk, request: Request) -> None:
             case CommandName.BACKUP:
                 note = str(args.get("note") or "")
                 trainer.save("saving and backing up", _when_saved(desk, request), note=note)
+            case CommandName.SNAPSHOT:
+                name, note = str(args.get("snapshot") or ""), str(args.get("note") or "")
+                trainer.save(
+                    "saving a snapshot", _when_saved(desk, request), note=note, snapshot=name
+                )
             case CommandName.PREVIEW:
                 ok = trainer.preview()
                 desk.answer(request, ok, "" if ok else "the preview could not be written")

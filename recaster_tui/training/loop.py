@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import recaster_tui
+from recaster_tui.checkpoints.snapshots import check_name
 from recaster_tui.checkpoints.store import make_current, newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import TrainingOptions, changed, live_problem, spec_map
@@ -328,6 +329,7 @@ class Trainer:
         text: str | None = None,
         *done: Callable[[SaveOutcome], None],
         note: str | None = None,
+        snapshot: str | None = None,
     ) -> None:
         """Copy the model now and write it in the background.
 
@@ -335,13 +337,16 @@ class Trainer:
             text: makes it a phase of its own, for a save that somebody waits for.
             done: called when it is written, or was given up (then a warning is in the journal).
             note: write a backup, too; may be empty.
+            snapshot: write a named snapshot with that note instead of a backup.
         """
         self._tell()  # a generation holds every loss up to its iteration, and none is NaN
         if self.iteration == 0:
             raise RecasterError("nothing is trained yet")
+        if snapshot is not None:
+            check_name(self._session.model_folder, snapshot)
         if text:
             self._say(Phase.SAVING, text)
-        snapshot = self._saver.copy(
+        copied = self._saver.copy(
             self._model.state(),
             iteration=self.iteration,
             state=self._state(),
@@ -354,7 +359,9 @@ class Trainer:
                 self._say(*self._base())
 
         kept = self.options.backups_kept
-        self._saver.start(snapshot, *done, over, backup_note=note, backups_kept=kept)
+        self._saver.start(
+            copied, *done, over, backup_note=note, backups_kept=kept, snapshot_name=snapshot
+        )
 
     def _state(self) -> Mapping[str, Any]:
         session = self._session

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recaster_tui.checkpoints.snapshots import create_snapshot
 from recaster_tui.checkpoints.store import Generation, thin_backups, write_backup
 from recaster_tui.protocol import EventType
 from recaster_tui.training.failures import describe
@@ -48,6 +49,7 @@ class _Job:
     snapshot: Snapshot
     backup_note: str | None
     backups_kept: int
+    snapshot_name: str | None
     done: tuple[Done, ...]
 
 
@@ -112,15 +114,18 @@ class Saver:
         *done: Done,
         backup_note: str | None = None,
         backups_kept: int = 24,
+        snapshot_name: str | None = None,
     ) -> None:
         """Write *snapshot* in the thread; with a note (may be empty) also as a backup.
+
+        With a name, it is kept as a snapshot of that name and note instead of a backup.
 
         *done* is called from the thread, after the ``saved`` event or the warning.
         """
         self.wait()
         self._idle.clear()
         self._last_start = time.monotonic()
-        self._jobs.put(_Job(snapshot, backup_note, backups_kept, done))
+        self._jobs.put(_Job(snapshot, backup_note, backups_kept, snapshot_name, done))
 
     def wait(self) -> None:
         """Until nothing is being written."""
@@ -159,6 +164,8 @@ class Saver:
             # Reading back and hashing load the disk as well: no more than a third of the time.
             self._interval_floor = max(generation.bytes / WRITE_BUDGET, 3.0 * seconds)
             self._emit(EventType.SAVED, generation, seconds)
+            if job.snapshot_name is not None:
+                return SaveOutcome(generation, backup=self._keep(job, generation))
             if job.backup_note is None:
                 return SaveOutcome(generation)
             begun = time.monotonic()
@@ -182,6 +189,16 @@ class Saver:
                 else "training goes on, but nothing is saved yet",
             )
             return SaveOutcome(generation, error)
+
+    def _keep(self, job: _Job, generation: Generation) -> Generation:
+        begun = time.monotonic()
+        name, note = job.snapshot_name or "", job.backup_note or ""
+        point = create_snapshot(self._folder, name, note, source=generation)
+        kept = Generation(point.path, point.iteration, point.bytes, generation.sha256)
+        folder = str(point.path.relative_to(self._folder.parent.parent))
+        seconds = time.monotonic() - begun
+        self._emit(EventType.SNAPSHOT, kept, seconds, name=name, note=note, folder=folder)
+        return kept
 
     def _emit(self, kind: EventType, saved: Generation, seconds: float, **more: Any) -> None:
         self._journal.emit(

@@ -140,12 +140,19 @@ def test_every_command_is_obeyed_and_acknowledged(
         saved = ask(folder, "save", "s")
         assert saved["ok"]
         assert ask(folder, "backup", "b", note="hello")["ok"]
+        assert ask(folder, "snapshot", "n", snapshot="before GAN", note="why")["ok"]
+        again = ask(folder, "snapshot", "n2", snapshot="before gan")
+        assert not again["ok"] and "already" in again["message"]
         found = wait_for(folder, bool)
         assert len(of(found, "preview")) == previews + 1
         iterations = [i for i, _ in losses_told(found)]
         assert saved["message"].startswith(f"iteration {iterations[-1]} ")
         assert at["message"] == f"paused at iteration {iterations[-1]}"  # nothing trained since
         assert of(found, "backup")[0]["note"] == "hello"
+        (kept,) = of(found, "snapshot")
+        assert (kept["name"], kept["note"]) == ("before GAN", "why")
+        assert load_model(tmp_path / "model" / model_folder(folder).name) is not None
+        assert (tmp_path / kept["folder"] / "manifest.json").exists()
         assert (tmp_path / of(found, "backup")[0]["folder"] / "manifest.json").exists()
 
         assert ask(folder, "set", "o1", key="learning_rate", value="1e-4")["ok"]
