@@ -6,7 +6,9 @@ from recaster_tui.errors import BadInputError
 
 _TITLES = {
     "ui": "The screen, through a pseudo-terminal",
+    "extract": "From a video to aligned faces",
     "masks": "The automatic mask on people it has never seen",
+    "faces": "Large facesets: opening, editing, the grid, checking",
     "quality": "What training reaches, against exact truth",
 }
 KINDS = tuple(_TITLES)

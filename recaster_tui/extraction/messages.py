@@ -86,6 +86,7 @@ class Answer:
 
     Attributes:
         found: what the detector gave (:attr:`Step.FIND`).
+        glance: at the frame, likewise; see ``smoothing.glance``.
         faces: written, or there already.
         doubts: (number of the face, why it is doubtful).
         unreadable: why the frame could not be read; nothing else counts then.
@@ -94,6 +95,7 @@ class Answer:
 
     number: int
     found: tuple[FoundFace, ...] = ()
+    glance: NDArray[np.uint8] | None = None
     faces: int = 0
     doubts: tuple[tuple[int, str], ...] = ()
     unreadable: str | None = None

@@ -12,7 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from recaster_tui.errors import DamagedError, EnvironmentProblem
 from recaster_tui.extraction.children import Child
@@ -38,7 +40,7 @@ from recaster_tui.extraction.place import (
 )
 from recaster_tui.extraction.report import ExtractReport, read_earlier
 from recaster_tui.extraction.settings import ExtractSettings
-from recaster_tui.extraction.smoothing import HALF, TrackSmoother
+from recaster_tui.extraction.smoothing import HALF, TrackSmoother, is_cut
 from recaster_tui.extraction.sources import (
     Item,
     PictureSource,
@@ -187,6 +189,7 @@ class _Job:
     item: Item
     attempts: int = 0
     found: tuple[FoundFace, ...] | None = None  # None while the detector has not answered
+    glance: NDArray[np.uint8] | None = None
     problem: str | None = None
 
 
@@ -224,6 +227,7 @@ class _Run:
         self._to_smooth = 0  # the next number that goes into the smoother
         self._smoothing: deque[int] = deque()  # numbers inside of it
         self._last_order = -2  # of the frame that went in last
+        self._last_glance: NDArray[np.uint8] | None = None
         self._flushed = False
         self._finished = 0
         self._lost_in_row = self._never_ready = self._unreadable = 0
@@ -345,7 +349,7 @@ class _Run:
             elif self._unreadable == _TOLD_WARNINGS + 1:
                 self._report.warning("more frames cannot be read: see extraction.toml")
         if task.step is Step.FIND:
-            job.found = answer.found
+            job.found, job.glance = answer.found, answer.glance
             self._feed_smoother()
         else:
             self._record(task.number, answer.faces, answer.doubts)
@@ -396,7 +400,9 @@ class _Run:
         assert smoother is not None
         while (job := self._jobs.get(self._to_smooth)) is not None and job.found is not None:
             cut = job.item.order != self._last_order + 1
-            self._last_order = job.item.order
+            if job.glance is not None and self._last_glance is not None:
+                cut = cut or is_cut(self._last_glance, job.glance)
+            self._last_order, self._last_glance = job.item.order, job.glance
             self._smoothing.append(self._to_smooth)
             self._to_smooth += 1
             for faces in smoother.push(job.found, cut=cut):

@@ -24,6 +24,7 @@ from recaster_tui.extraction.messages import (
     WorkerSetup,
 )
 from recaster_tui.extraction.pictures import even, read_picture
+from recaster_tui.extraction.smoothing import glance
 from recaster_tui.extraction.writer import (
     Picture,
     cut_faces,
@@ -100,7 +101,9 @@ class Worker:
             if settings.max_faces:
                 found = found[: settings.max_faces]
         if task.step is Step.FIND:
-            return Answer(task.number, found=tuple(found), seconds=stages.seconds)
+            return Answer(
+                task.number, found=tuple(found), glance=glance(picture), seconds=stages.seconds
+            )
         faces, doubts = self._write(task.frame, picture, found, stages)
         return Answer(task.number, faces=faces, doubts=tuple(doubts), seconds=stages.seconds)
 

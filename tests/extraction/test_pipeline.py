@@ -21,7 +21,7 @@ from recaster_tui.faces.geometry import alignment_matrix, transform_points
 from recaster_tui.faces.types import FaceType
 from recaster_tui.files import read_toml
 from tests.extraction.conftest import Recorder, drawn, save, save_video
-from tests.extraction.fake_finder import BLUE, GREEN, NAME, mean_face
+from tests.extraction.fake_finder import BLUE, GREEN, NAME, RED, mean_face
 
 FAKE = ExtractSettings(detector=NAME, size=256, workers=2)
 
@@ -113,6 +113,21 @@ def test_stopped_video_goes_on(workspace, smooth):
     for i in range(40):
         face = read_face(aligned / f"{i + 1:05d}_0.jpg")
         np.testing.assert_allclose(face.source_landmarks, mean_face(*box(i)), atol=1.5)
+
+
+def test_smoothing_ends_at_a_cut_of_the_film(workspace):
+    # The face stands still in each shot, five pixels apart: nearer than a face moves in a frame.
+    shots = [np.full((120, 160, 3), tone, np.uint8) for tone in (90, 200)]
+    pictures = []
+    for index, shot in enumerate(shots):
+        shot[30:100, 40 + 5 * index : 100 + 5 * index] = RED
+        pictures += [shot] * 6
+    save_video(workspace.root / "data_src.mkv", pictures)
+    extract(workspace, "src", replace(FAKE, smooth=True, frames="none"), Recorder())
+    for index in range(12):
+        face = read_face(workspace.root / "data_src" / "aligned" / f"{index + 1:05d}_0.jpg")
+        left = float(face.source_landmarks[:, 0].min())
+        assert abs(left - (40 if index < 6 else 45)) < 0.6, index
 
 
 def test_every_nth_keeps_numbers_and_fills_up(workspace):
