@@ -78,7 +78,8 @@ def extract(
     prefix
         Put before the frame numbers of a video: adds its faces to those of another one.
     detector
-        mediapipe, s3fd-fan (with --weights), or module:factory of your own.
+        mediapipe, mediapipe-thorough (slower: also small faces beside large ones, and faces
+        upside down), s3fd-fan (with --weights), or module:factory of your own.
     weights
         The detector's weights, where it does not bring them: for s3fd-fan the folder that holds
         DeepFaceLab's S3FD.npy and 2DFAN.npy.

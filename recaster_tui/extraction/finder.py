@@ -1,8 +1,10 @@
 """What extraction asks of a detector: faces of one frame, with their landmarks.
 
 A detector is a plug-in: an object with a name and a method :meth:`FaceFinder.find`, and a factory
-in :data:`FINDERS`. ``mediapipe`` ships with its weights; ``s3fd-fan`` are DeepFaceLab's own
-networks, for those who have its weight files.
+in :data:`FINDERS`. ``mediapipe`` ships with its weights; ``mediapipe-thorough`` is the same with a
+search of every frame for small faces beside large ones and, where nothing is found, for faces on
+their side or head; ``s3fd-fan`` are DeepFaceLab's own networks, for those who have its weight
+files.
 """
 
 from collections.abc import Callable
@@ -56,13 +58,23 @@ def _mediapipe(threads: int, weights: Path | None) -> FaceFinder:
     return MediaPipeFinder(threads=threads, weights=weights)
 
 
+def _thorough(threads: int, weights: Path | None) -> FaceFinder:
+    from recaster_tui.extraction.mediapipe import MediaPipeFinder
+
+    return MediaPipeFinder(threads=threads, weights=weights, small_faces=True, rotations=True)
+
+
 def _s3fd_fan(threads: int, weights: Path | None) -> FaceFinder:
     from recaster_tui.extraction.s3fd_fan import S3fdFanFinder
 
     return S3fdFanFinder(threads=threads, weights=weights)
 
 
-FINDERS: dict[str, Factory] = {"mediapipe": _mediapipe, "s3fd-fan": _s3fd_fan}
+FINDERS: dict[str, Factory] = {
+    "mediapipe": _mediapipe,
+    "mediapipe-thorough": _thorough,
+    "s3fd-fan": _s3fd_fan,
+}
 
 
 def make_finder(
@@ -73,7 +85,7 @@ def make_finder(
     Args:
         name: one of :data:`FINDERS`.
         threads: CPU threads that torch and OpenCV may use in this whole process.
-        weights: another weights file (``mediapipe``) or the folder with ``S3FD.npy`` and
+        weights: another weights file (``mediapipe…``) or the folder with ``S3FD.npy`` and
             ``2DFAN.npy`` or ``3DFAN.npy`` (``s3fd-fan``, which ships without).
 
     Raises:

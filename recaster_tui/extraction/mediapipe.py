@@ -93,6 +93,8 @@ class MediaPipeFinder:
         self._full = fill(BlazeFaceFull(), tensors, "full", weights)
         self._short = fill(BlazeFaceShort(), tensors, "short", weights)
         self._mesh = fill(FaceMesh(), tensors, "mesh", weights)
+        if small_faces and rotations:
+            self.name = "mediapipe-thorough"
         self._small_faces = small_faces
         self._rotations = rotations
 

@@ -141,8 +141,9 @@ def test_what_is_no_frame_is_refused(finder: MediaPipeFinder) -> None:
 
 
 def test_detectors_by_name(tmp_path: Path) -> None:
-    assert set(FINDERS) == {"mediapipe", "s3fd-fan"}
+    assert set(FINDERS) == {"mediapipe", "mediapipe-thorough", "s3fd-fan"}
     assert make_finder().name == "mediapipe"
+    assert make_finder("mediapipe-thorough").name == "mediapipe-thorough"
     assert torch.get_num_threads() == 1
     with pytest.raises(BadInputError, match="no detector 'yolo'"):
         make_finder("yolo")
