@@ -92,7 +92,7 @@ def sort_order(
         method: a key of :data:`SORTS`, a column of the catalog (the largest first), ``name`` or
             ``source``.
         report: told of progress; asked whether to stop.
-        target: faces that ``final`` and ``final-fast`` keep.
+        target: about how many faces ``final`` and ``final-fast`` keep.
         reverse: the other way round.
         workers: threads; as many as there are cores where left out.
 
