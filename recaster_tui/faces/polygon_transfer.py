@@ -1,5 +1,6 @@
 """Outlines carried from face to face by the landmarks, and made between two labelled ones."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +19,7 @@ from recaster_tui.faces.ray_edges import face_outline
 Floats = NDArray[np.float64]
 Method = Literal["similarity", "affine", "local"]
 
+_SHAPES = 512  # pixels of the picture in which shapes are blended
 _MATCHING = 128  # pixels of the picture in which polygons of two faces are matched
 
 
@@ -98,20 +100,6 @@ def interpolate(
     return sorted(made, key=lambda p: not p.include)
 
 
-def resampled(points: ArrayLike, count: int) -> NDArray[np.float32]:
-    """*count* points at equal distances along a closed outline, from its first point on."""
-    start = np.asarray(points, np.float64).reshape(-1, 2)
-    closed = np.concatenate([start, start[:1]])
-    lengths = np.hypot(*np.diff(closed, axis=0).T)
-    reach = np.concatenate([[0.0], np.cumsum(lengths)])
-    if reach[-1] <= 0:
-        return np.repeat(start[:1], count, 0).astype(np.float32)
-    at = np.linspace(0, reach[-1], count, endpoint=False)
-    return np.stack(
-        [np.interp(at, reach, closed[:, 0]), np.interp(at, reach, closed[:, 1])], 1
-    ).astype(np.float32)
-
-
 def hull_polygon(landmarks: ArrayLike, shape: Sequence[int], forehead: bool = False) -> Polygon:
     """The landmarks' hull as an outline (dfl-data.md 4.5), or the outline with a forehead.
 
@@ -185,10 +173,9 @@ def _matched(
 
 
 def _blend(one: NDArray[np.float32], two: NDArray[np.float32], part: float) -> NDArray[np.float32]:
-    """Between two closed outlines, point by point as they correspond best."""
+    """Between two closed outlines: point by point where both have as many, else by shape."""
     if len(one) != len(two):
-        count = max(len(one), len(two))
-        one, two = (p if len(p) == count else resampled(p, count) for p in (one, two))
+        return _blend_shapes(one, two, part)
     a = one - one.mean(0)
     best, partner = np.inf, two
     for way in (two, two[::-1]):
@@ -198,3 +185,35 @@ def _blend(one: NDArray[np.float32], two: NDArray[np.float32], part: float) -> N
             if distance < best:
                 best, partner = distance, np.roll(way, -shift, 0)
     return ((1 - part) * one + part * partner).astype(np.float32)
+
+
+def _blend_shapes(
+    one: NDArray[np.float32], two: NDArray[np.float32], part: float
+) -> NDArray[np.float32]:
+    """Where the blended distance to both edges is zero (S. Raya, J. Udupa, "Shape-based
+    interpolation of multidimensional objects", IEEE TMI 9(1), 1990).
+    """
+    low = np.minimum(one.min(0), two.min(0))
+    size = max(1.0, float((np.maximum(one.max(0), two.max(0)) - low).max()))
+    scale = min(4.0, _SHAPES / size)
+    margin = 4
+    side = math.ceil(size * scale) + 2 * margin + 1
+
+    def distance(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        inside = np.zeros((side, side), np.uint8)
+        spots = np.round((points - low) * scale + margin).astype(np.int32)
+        cv2.fillPoly(inside, [spots], 1)
+        return np.asarray(
+            cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+            - cv2.distanceTransform(np.uint8(1) - inside, cv2.DIST_L2, 5),
+            np.float32,
+        )
+
+    between = ((1 - part) * distance(one) + part * distance(two) > 0).astype(np.uint8)
+    found, _ = cv2.findContours(between, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not found:
+        return one if part < 0.5 else two
+    outline = cv2.approxPolyDP(max(found, key=cv2.contourArea), 0.75, True)[:, 0]
+    if len(outline) < FEWEST:
+        return one if part < 0.5 else two
+    return np.asarray((outline - margin) / scale + low, np.float32)

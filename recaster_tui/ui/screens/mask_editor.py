@@ -95,7 +95,7 @@ class MaskEditor(DrawingActions):
             self.notify(str(error), title="Not moved", severity="error", timeout=12)
             return
         if info is not None:
-            self._file_edits.append((info, self.position))
+            self._file_edits.append((info, self.position, ()))
         self._gone.add(index)
         target = self._step(1)
         target = self._step(-1) if target is None else target
@@ -163,10 +163,11 @@ class MaskEditor(DrawingActions):
         finally:
             self._busy = ""
             self._refresh()
+        filled = tuple(i for i, _ in gap.between)
         if info is not None:
-            self._file_edits.append((info, self.position))
-        self._known.update((i, True) for i, _ in gap.between)
-        if index == self.index and index in dict(gap.between):
+            self._file_edits.append((info, self.position, filled))
+        self._known.update((i, True) for i in filled)
+        if index == self.index and index in filled:
             await self._open(self.position)
         first, last = (shown_name(self.catalog.names[i]) for i in (gap.before, gap.after))
         self._say(f"{plural(len(gap.between), 'face')} between {first} and {last} filled; u undoes")
@@ -224,7 +225,7 @@ class MaskEditor(DrawingActions):
         if not self._file_edits:
             self._say("nothing to undo on this face")
             return
-        info, position = self._file_edits[-1]
+        info, position, filled = self._file_edits[-1]
         history = [e for e in self.edits.history() if not e.undone]
         if not history or history[-1].number != info.number:
             self._say("something was saved since: undo it on the Faces screen")
@@ -239,7 +240,7 @@ class MaskEditor(DrawingActions):
             return
         self._file_edits.pop()
         self._gone.discard(self.indices[position])
-        self._known.clear()
+        self._known.update((i, False) for i in filled)
         await self._open(position)
         self._say(said or "")
 

@@ -84,7 +84,8 @@ class EditorBase(Screen[int | None]):
         self._gone: set[int] = set()
         self._known: dict[int, bool | None] = {}  # labelled or not; None: no usable face
         self._kept: OrderedDict[int, PolygonEditor] = OrderedDict()
-        self._file_edits: list[tuple[EditInfo, int]] = []  # of faces, not outlines; and where
+        # Edits of files made from here, where, and which faces they labelled: for undo.
+        self._file_edits: list[tuple[EditInfo, int, tuple[int, ...]]] = []
         self._pixels: Widget | None = None
         self._sharpen: Timer | None = None
         self._mode_shown: EditMode | None = None
