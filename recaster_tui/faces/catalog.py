@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from recaster_tui.faces.catalog_cache import Rows, cache_folder, load_rows, save_bytes, save_rows
 from recaster_tui.faces.catalog_rows import COLUMNS, ColumnInfo, measure
-from recaster_tui.faces.catalog_source import Source, find_source
+from recaster_tui.faces.catalog_source import Source, find_source, packed_stamp
 from recaster_tui.faces.catalog_values import StoredValues
-from recaster_tui.faces.codec import decode_pixels
+from recaster_tui.faces.codec import decode_jpeg
 from recaster_tui.faces.face import Face, FaceFileError
 from recaster_tui.faces.filters import FINDING_PREFIX, Filter, name_matches, parse_filter
 from recaster_tui.faces.jpeg import read_header
@@ -197,6 +197,9 @@ class Catalog:
         except cv2.error as error:  # a picture that OpenCV takes for valid, and stumbles over
             log.info("%s: %s", shown_name(rows.names[index]), error)
             problem = "damaged"
+        else:
+            if self.pack and not rows.facts["stamp"][index]:
+                rows.facts["stamp"][index] = packed_stamp(data)
         rows.values[index] = row
         rows.sources[index] = source
         rows.problems[index] = problem
@@ -227,9 +230,7 @@ class Catalog:
         Raises:
             FaceFileError: it cannot be read or decoded.
         """
-        if not self.pack:
-            return decode_pixels(self.folder / self.names[index])
-        return decode_pixels(self._source.face(self._rows, index))
+        return decode_jpeg(self.jpeg(index), self.folder / self.names[index])
 
     def source_filename(self, index: int) -> str | None:
         """Name of the frame it was cut from; None where unknown."""
@@ -426,7 +427,7 @@ def _carry_over(old: Rows, new: Rows) -> None:
 def _make_keys(rows: Rows) -> None:
     facts = rows.facts
     for i in np.flatnonzero(facts["key"] == 0):
-        text = f"{facts['size'][i]} {facts['stamp'][i]} {rows.names[i]}"
+        text = f"{facts['size'][i]} {facts['stamp'][i] or rows.pack} {rows.names[i]}"
         raw = text.encode("utf-8", "surrogateescape")
         key = zlib.crc32(raw) << 32 | zlib.crc32(raw[::-1], 0x5EED)
         facts["key"][i] = key or 1

@@ -99,8 +99,11 @@ def decode_pixels(face: Face | Path) -> Image:
     Raises:
         FaceFileError: unreadable, truncated, damaged, too-large.
     """
-    path = face if isinstance(face, Path) else face.path
-    data = jpeg_bytes(face)
+    return decode_jpeg(jpeg_bytes(face), face if isinstance(face, Path) else face.path)
+
+
+def decode_jpeg(data: bytes, path: Path) -> Image:
+    """:func:`decode_pixels` of a complete JPEG, which came from *path*."""
     try:
         header = read_header(lambda offset, size: data[offset : offset + size], len(data))
         picture_end(data, header.scan)

@@ -62,6 +62,9 @@ class PackReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -73,12 +76,12 @@ class PackReader:
 
     def name(self, index: int) -> str:
         """File name of a face, without any folder."""
-        return _safe_name(self._index[index].get("filename"), f"face_{index:05}.jpg")
+        return safe_name(self._index[index].get("filename"), f"face_{index:05}.jpg")
 
     def person(self, index: int) -> str | None:
         """Name of the person in a pack of several; None otherwise."""
         person = self._index[index].get("person_name")
-        return None if person is None else _safe_name(person, "person")
+        return None if person is None else safe_name(person, "person")
 
     def jpeg(self, index: int) -> bytes:
         """The original file of a face, untouched.
@@ -380,7 +383,7 @@ def _metadata_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _safe_name(name: object, fallback: str) -> str:
+def safe_name(name: object, fallback: str) -> str:
     """*name* without folders and characters that mean something to a file system."""
     if not isinstance(name, str):
         return fallback
