@@ -95,6 +95,10 @@ def extract(
         journal.begin(
             {"input": stored, "kind": source.kind, "started": round(time.time(), 3), **summary}
         )
+        # Killed, it must still be known that frames in the folder are those of the video.
+        result.complete = False
+        result.fill(journal.frames.values())
+        _write_report(result, workspace, side)
         debug = aligned.with_name("aligned_debug") if settings.debug else None
         setup = WorkerSetup(settings, aligned, debug, base if frames_as != "none" else None)
         before = len(journal.frames), journal.faces

@@ -49,7 +49,10 @@ class ExtractReport:
     complete: bool = True
 
     def fill(self, records: Iterable[FrameRecord]) -> None:
-        """The figures and lists, from the journal."""
+        """The figures and lists, anew from the journal."""
+        self.frames = self.faces = 0
+        for names in (self.none, self.several, self.doubtful, self.unreadable):
+            names.clear()
         for record in sorted(records, key=lambda record: record.stem):
             if record.problem is not None:
                 self.unreadable.append((record.filename, record.problem))

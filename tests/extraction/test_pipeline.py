@@ -3,13 +3,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
+from recaster_tui import jobs
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 from recaster_tui.extraction.journal import NAME as JOURNAL
 from recaster_tui.extraction.pipeline import extract
@@ -309,3 +312,45 @@ def test_ctrl_c_stops_and_says_so(workspace):
     counts = json.loads(answer)["counts"]
     assert 3 < counts["faces"] < 600
     assert counts["faces"] == len(names(root / "data_src" / "aligned"))
+
+
+def test_killed_it_leaves_nobody_behind_and_goes_on(workspace):
+    root = workspace.root
+    save_video(root / "data_src.mkv", [drawn(box(i % 30)) for i in range(120)])
+    command = [sys.executable, "-m", "recaster_tui", "extract", str(root), "src", "--json"]
+    command += ["--detector", NAME, "--size", "512", "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line).get("counts", {}).get("faces", 0) > 3:
+            break
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    assert len(helpers) >= 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(helpers, timeout=30)
+    assert not alive
+    result = extract(workspace, "src", replace(FAKE, size=512), Recorder())
+    assert result.faces == 120 and len(names(root / "data_src" / "aligned")) == 120
+    assert not list((root / "data_src" / "aligned").glob("*.tmp"))
+
+
+def test_as_a_job_it_is_stopped_by_the_screen(workspace):
+    root = workspace.root
+    save_video(root / "data_src.mkv", [drawn(box(i % 30)) for i in range(400)])
+    arguments = ["extract", str(root), "src", "--detector", NAME, "--size", "512"]
+    jobs.start_job(root, "extract", "src", arguments)
+
+    def state(wanted):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = jobs.read_job(root, "extract", "src")
+            if found is not None and wanted(found):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(jobs.read_job(root, "extract", "src"))
+
+    state(lambda s: s.counts.get("faces", 0) > 3)
+    jobs.stop_job(root, "extract", "src")
+    ended = state(lambda s: s.status is not jobs.JobStatus.RUNNING)
+    assert ended.status is jobs.JobStatus.STOPPED and 3 < ended.counts["faces"] < 400
