@@ -151,7 +151,7 @@ def sort_faces(
         result = sort_order(catalog, by, report, target=target, reverse=reverse)
         if not result.complete:
             return ExitCode.INTERRUPTED
-        remember(catalog, result)
+        remember(catalog, result, report)
         answer = _answer(result, apply)
         if job is not None:
             write_atomic(job / ORDER_NAME, json.dumps(plain(answer)), durable=False)

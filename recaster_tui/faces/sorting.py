@@ -118,14 +118,14 @@ def sort_keys(catalog: Catalog) -> list[str]:
     return [*SORTS, *(key for key in ("name", "source", *catalog.columns) if key not in SORTS)]
 
 
-def remember(catalog: Catalog, result: SortResult) -> None:
+def remember(catalog: Catalog, result: SortResult, report: Reporter | None = None) -> None:
     """Keep a sort's outcome as the catalog's column ``sort_<method>``, for screens and filters.
 
     Where the sort has figures the column holds them, otherwise the place in the order; what the
-    sort drops is unknown there.
+    sort drops is unknown there. Measures the rows that the catalog does not know yet.
     """
     method = SORTS.get(result.method)
-    if method is None or not result.complete:
+    if method is None or not result.complete or not _refreshed(catalog, report or Silent()):
         return
     own = bool(result.values) and method.kind is Kind.VALUE
     values = result.values if own else {name: i for i, name in enumerate(result.order)}
@@ -171,15 +171,20 @@ def apply_sort(edits: FaceEdits, result: SortResult) -> list[EditInfo]:
 # --- reading --------------------------------------------------------------------------------
 
 
+def _refreshed(catalog: Catalog, report: Reporter) -> bool:
+    """Whether every row is known now; False when it was stopped."""
+    for known in catalog.refresh(report.stop_requested):
+        report.progress(known, len(catalog), "measuring faces")
+    return not report.stop_requested()
+
+
 def _by_column(catalog: Catalog, key: str, report: Reporter) -> SortResult:
     if key not in sort_keys(catalog):
         raise BadInputError(
             f"there is no sort called {key!r}", hint="they are " + ", ".join(sort_keys(catalog))
         )
     if key != "name":
-        for known in catalog.refresh(report.stop_requested):
-            report.progress(known, len(catalog), "measuring faces")
-        if report.stop_requested():
+        if not _refreshed(catalog, report):
             return SortResult(key, complete=False)
     down = key not in ("name", "source")
     order = [catalog.names[i] for i in catalog.sorted_by(key, descending=down)]
