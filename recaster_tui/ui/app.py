@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -92,6 +92,7 @@ class RecasterApp(App[int]):
         self.supervisor = supervisor or Supervisor()
         self.current_run: Run | None = None
         self.modes_shown = ALL_MODES
+        self.on_leaving: list[Callable[[], Awaitable[None]]] = []
         self._autostart = autostart
         self._left_run = False
         self._known_live: set[str] = set()
@@ -163,7 +164,10 @@ class RecasterApp(App[int]):
         return [r for r in self.supervisor.live_runs() if r.workspace_root == root]
 
     async def on_unmount(self) -> None:
-        """Let go of the runs; they go on."""
+        """Let go of the runs; they go on. What helped this screen alone ends with it."""
+        for close in self.on_leaving:
+            with contextlib.suppress(OSError, RuntimeError):
+                await close()
         await self.supervisor.aclose()
 
     # -- bugs -----------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ class MaskEditor(DrawingActions):
             if not isinstance(shared, AutoMask):
                 shared = AutoMask()
                 self.app.automask = shared  # type: ignore[attr-defined]
+                getattr(self.app, "on_leaving", []).append(shared.aclose)
             self._automask = shared
         return self._automask
 

@@ -45,7 +45,7 @@ MASK_KEYS: list[BindingType] = [
             tooltip="Ask about the ray before again"),
     Binding("enter", "ray_rest", "Take the rest", id="mask-ray-rest",
             tooltip="Take this and every proposal that is left"),
-    Binding("tab", "ray_source", "Other proposal", id="mask-ray-source",
+    Binding("tab", "ray_source", "Other proposal", show=False, id="mask-ray-source",
             tooltip="Edge of the picture, stored mask, landmarks"),
     # drawing and moving
     Binding("space", "point", "Point", id="mask-point",
