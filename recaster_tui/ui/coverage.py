@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recaster_tui.ui.face_facts import uncovered
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 YAW_STEP, PITCH_STEP = 15, 15
 YAW_EDGE, PITCH_EDGE = 90, 60
 """Degrees; faces beyond the edges count in the outermost cells."""
+_COMPARED = 4_000
 _LEAST_SHARE = 0.003  # of the destination: fewer faces than that ask for nothing
 _THIN = 0.25  # source faces for each destination face below which a cell is thin
 
@@ -66,23 +69,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The whole map: rows from the highest pitch down, columns from the lowest yaw on."""
+    """The whole map: rows from the highest pitch down, columns from the lowest yaw on.
+
+    Attributes:
+        uncovered: share of the destination's poses without a source face within 8 degrees, 0..1.
+    """
 
     cells: tuple[tuple[Cell, ...], ...]
     src: int
     dst: int
+    uncovered: float = 0.0
 
     @property
     def gaps(self) -> list[Cell]:
         """Cells that the source lacks, where the destination has most first."""
         found = [c for row in self.cells for c in row if c.need in (Need.MISSING, Need.THIN)]
         return sorted(found, key=lambda c: (c.need is not Need.MISSING, -c.dst))
-
-    @property
-    def uncovered(self) -> float:
-        """Share of the destination's faces in cells without any source face, 0..1."""
-        lost = sum(c.dst for row in self.cells for c in row if not c.src)
-        return lost / self.dst if self.dst else 0.0
 
 
 def coverage(src: "NDArray[np.float32]", dst: "NDArray[np.float32]") -> Coverage:
@@ -111,7 +113,16 @@ def coverage(src: "NDArray[np.float32]", dst: "NDArray[np.float32]") -> Coverage
             cells.append(Cell(row, column, (yaw, yaw + YAW_STEP), (pitch, pitch + PITCH_STEP),
                               mine, wanted, need))  # fmt: skip
         rows.append(tuple(cells))
-    return Coverage(tuple(rows), total[0], total[1])
+    share = uncovered(_spread(dst), _spread(src))
+    return Coverage(tuple(rows), total[0], total[1], share)
+
+
+def _spread(poses: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Known ones, evenly spread ones where they are too many to compare all with all."""
+    known = poses[np.isfinite(poses).all(1)] if len(poses) else poses
+    if len(known) <= _COMPARED:
+        return known
+    return known[np.linspace(0, len(known) - 1, _COMPARED).round().astype(np.int64)]
 
 
 def _counted(poses: "NDArray[np.float32]") -> "NDArray[np.int64]":

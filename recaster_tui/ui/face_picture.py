@@ -80,7 +80,8 @@ def draw_face(
         for polygon in face.polygons:
             points = _pixels(polygon.points * scale)
             colour = _GREEN if polygon.include else _RED
-            cv2.polylines(out, [points], True, colour, thick, cv2.LINE_AA)
+            smooth = cv2.LINE_AA if side >= 320 else cv2.LINE_8
+            cv2.polylines(out, [points], True, colour, thick, smooth)
     if Overlay.LANDMARKS in overlays:
         radius = max(0, round(side / 160))
         for x, y in _pixels(face.landmarks * scale):
@@ -111,7 +112,8 @@ def draw_source(
             cv2.circle(out, (int(x), int(y)), max(0, round(max(size) / 320)), _BLUE, -1)
     square = _square(face)
     if square is not None:
-        cv2.polylines(out, [_pixels(square * np.float32(scale))], True, _GREEN, thick, cv2.LINE_AA)
+        smooth = cv2.LINE_AA if max(size) >= 320 else cv2.LINE_8
+        cv2.polylines(out, [_pixels(square * np.float32(scale))], True, _GREEN, thick, smooth)
     if face.source_rect is not None:
         left, top, right, bottom = (round(float(v) * scale) for v in face.source_rect)
         cv2.rectangle(out, (left, top), (right, bottom), _YELLOW, thick)
@@ -237,7 +239,7 @@ def _stored(face: "Face") -> "NDArray[np.float32]":
 
 
 def _outline(
-    out: "NDArray[np.uint8]", mask: "NDArray[np.float32]", colour: tuple[int, int, int], thick: int
+    out: "NDArray[Any]", mask: "NDArray[np.float32]", colour: tuple[int, int, int], thick: int
 ) -> None:
     import cv2
 

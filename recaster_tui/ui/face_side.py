@@ -6,6 +6,7 @@ journal); what is kept here can be read again at any time. Methods marked *threa
 
 import logging
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 
 from recaster_tui.errors import RecasterError
 from recaster_tui.ui import face_facts, words
+from recaster_tui.ui.face_picture import FRAME_SUFFIXES
 from recaster_tui.ui.widgets.face_detail import FaceText, Value, score_colour
 from recaster_tui.ui.widgets.face_grid import Caption
+from recaster_tui.ui.widgets.project_tables import printable
 from recaster_tui.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -60,12 +63,18 @@ class Order:
 
 @dataclass(frozen=True)
 class Reading:
-    """A folder of faces as it was read; *problem* says why there are none."""
+    """A folder of faces as it was read.
+
+    Attributes:
+        problem: why there are none.
+        frames: where there are none, whether there are frames to extract them from.
+    """
 
     workspace: Workspace
     seen: object
     problem: str = ""
     hint: str = ""
+    frames: bool = False
     catalog: "Catalog | None" = None
     thumbnails: "Thumbnails | None" = None
     edits: "FaceEdits | None" = None
@@ -83,6 +92,15 @@ def read_check(folder: Path) -> "Check | None":
         return None
 
 
+def has_frames(folder: Path) -> bool:
+    """Whether *folder* holds pictures to extract faces from."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(Path(entry.name).suffix.lower() in FRAME_SUFFIXES for entry in entries)
+    except OSError:
+        return False
+
+
 class FaceSide:
     """Source or destination of one workspace."""
 
@@ -95,10 +113,12 @@ class FaceSide:
         self.check: Check | None = None
         self.problem = ""
         self.hint = ""
+        self.frames = False
         self.order = Order()
         self.filter_text = ""
         self.shown: NDArray[np.int64] = np.zeros(0, np.int64)
         self.columns: dict[str, ColumnInfo] = {}
+        self.version = 0  # of what is known of the faces
         self.seen: object = None  # how the folder looked when it was read
         self._filter: Filter | None = None
         self._scores: dict[str, FaceScore] = {}
@@ -130,18 +150,20 @@ class FaceSide:
         folder = workspace.src_faces if self.side == "src" else workspace.dst_faces
         seen = face_facts.signature(folder)
         if not folder.is_dir():
-            return Reading(workspace, seen, f"no faces of the {self.name} yet")
+            problem = f"no faces of the {self.name} yet"
+            return Reading(workspace, seen, problem, frames=has_frames(folder.parent))
         before = self.catalog
         try:
             if before is not None and before.folder == folder:
                 catalog = before.reopened()
             else:
                 catalog = Catalog.open(folder)
-            reading = Reading(workspace, seen, "", "", catalog, None, FaceEdits(folder))
+            reading = Reading(workspace, seen, catalog=catalog, edits=FaceEdits(folder))
         except RecasterError as error:
             return Reading(workspace, seen, error.message, error.hint or "")
         if not len(catalog):
-            return replace(reading, problem=f"no faces of the {self.name} yet")
+            problem = f"no faces of the {self.name} yet"
+            return replace(reading, problem=problem, frames=has_frames(folder.parent))
         return replace(reading, thumbnails=Thumbnails(catalog), check=read_check(folder))
 
     def take(self, reading: "Reading") -> None:
@@ -150,7 +172,7 @@ class FaceSide:
         if old is not None:
             old.close()
         self.workspace, self.seen = reading.workspace, reading.seen
-        self.problem, self.hint = reading.problem, reading.hint
+        self.problem, self.hint, self.frames = reading.problem, reading.hint, reading.frames
         self.catalog, self.edits, self.check = reading.catalog, reading.edits, reading.check
         self._scores = {s.name: s for s in self.check.scores} if self.check is not None else {}
         self.forget_values()
@@ -163,6 +185,7 @@ class FaceSide:
     def forget_values(self) -> None:
         """Columns changed."""
         catalog = self.catalog
+        self.version += 1
         self._values = {}
         self.columns = dict(catalog.columns) if catalog is not None else {}
         self._marked = catalog.marked if catalog is not None else np.zeros(0, np.bool_)
@@ -273,14 +296,15 @@ class FaceSide:
         catalog = self.catalog
         if catalog is None:
             return math.nan
-        known = self._values.get(key)
+        values = self._values  # another thread may forget them meanwhile
+        known = values.get(key)
         if known is None:
             try:
                 known = catalog.column(key)
             except KeyError:
                 known = np.full(len(catalog), np.nan, np.float32)
-            self._values[key] = known
-        return float(known[face])
+            values[key] = known
+        return float(known[face]) if face < len(known) else math.nan
 
     def poses(self) -> "NDArray[np.float32]":
         """(n, 2) float32 degrees: yaw (positive: nose to the picture's right) and pitch."""
@@ -316,7 +340,7 @@ class FaceSide:
         from recaster_tui.faces.catalog import shown_name
 
         assert self.catalog is not None
-        return "".join(c if c.isprintable() else "�" for c in shown_name(self.catalog.names[face]))
+        return printable(shown_name(self.catalog.names[face]))
 
     def written(self, key: str, value: float) -> str:
         """A value with its unit."""
@@ -332,8 +356,8 @@ class FaceSide:
             return f"{value:,.0f}{unit and ' ' + unit}"
         return f"{value:.3g}{unit and ' ' + unit}"
 
-    def text(self, face: int, data: "Face | None", note: str = "") -> FaceText:
-        """Everything that is known of a face, in words."""
+    def text(self, face: int, data: "Face | None", note: str = "", frame: str = "") -> FaceText:
+        """Everything that is known of a face, in words; *frame*: where its frame was found."""
         catalog = self.catalog
         assert catalog is not None
         found = self.score(face)
@@ -349,8 +373,8 @@ class FaceSide:
         if data is not None:
             height, width = data.shape[:2]
             rows.append(Value("face", f"{data.face_type.value}, {width}×{height}"))
-            if data.source_filename:
-                rows.append(Value("frame", data.source_filename))
+            if frame or data.source_filename:
+                rows.append(Value("frame", frame or printable(data.source_filename or "")))
             if doubt := data.extra.get("recaster_doubt"):
                 findings.append(("warning", f"doubtful: {doubt}"))
             drawn = len(data.polygons)
@@ -359,11 +383,10 @@ class FaceSide:
             rows.append(Value("mask", ", ".join(mask) or "hull of the landmarks"))
         pose = [self.value(key, face) for key in ("yaw", "pitch", "roll")]
         if any(math.isfinite(v) for v in pose):
-            text = "  ".join(
-                f"{key} {self.written(key, v)}"
-                for key, v in zip(("yaw", "pitch", "roll"), pose, strict=True)
+            yaw, pitch, roll = (
+                self.written(key, v) for key, v in zip(("yaw", "pitch", "roll"), pose, strict=True)
             )
-            rows.append(Value("pose", text))
+            rows.append(Value("yaw, pitch", f"{yaw}, {pitch}  roll {roll}"))
         told = {"yaw", "pitch", "roll", "size", "has_polygons", "has_xseg", "doubt", SCORE}
         for key, info in self.columns.items():
             if key in told or key.startswith(("finding.", "sort_")):
@@ -405,4 +428,3 @@ class FaceSide:
     def counts(self) -> dict[str, int]:
         """How many faces the check accuses of what."""
         return self.check.counts() if self.check is not None else {}
-

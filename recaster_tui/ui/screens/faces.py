@@ -9,6 +9,7 @@ from recaster_tui import jobs
 from recaster_tui.errors import RecasterError
 from recaster_tui.jobs import JobState, JobStatus
 from recaster_tui.ui import face_facts
+from recaster_tui.ui.face_side import NAMES as SIDE_NAMES
 from recaster_tui.ui.screens.faces_edits import FacesEdits
 from recaster_tui.ui.screens.faces_extract import ExtractScreen
 from recaster_tui.ui.screens.help import Picker
@@ -74,7 +75,7 @@ class FacesScreen(FacesEdits):
         if (side := self.sides.get(name)) is not None:
             face_facts.forget(side.folder)
             self.reload(name)
-        title = f"{NAMES.get(job.kind, job.kind).capitalize()} {'source' if name == 'src' else 'destination'}"
+        title = f"{NAMES.get(job.kind, job.kind)} {SIDE_NAMES.get(name, name)}".capitalize()
         if job.status in (JobStatus.FAILED, JobStatus.LOST):
             text = job.text + (f"\nhint: {job.hint}" if job.hint else "")
             self.notify(text, title=f"{title} failed", severity="error", timeout=15)

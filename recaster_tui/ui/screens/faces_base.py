@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,6 +85,7 @@ class FacesBase(ModeScreen):
         detail = Panel(
             FaceDetail(id="face-detail", text_right=False), title="Face", id="face-panel"
         )
+        detail.border_subtitle = "L landmarks · M masks · f frame"
         yield Container(*grids, detail, id="faces")
 
     def on_mount(self) -> None:
@@ -99,7 +99,9 @@ class FacesBase(ModeScreen):
             grid.hint = "reading …"
             self._wire(grid, side)
         self.detail.pictures = pictures
-        self._sharp = SharpPicture(self.recaster.terminal, self.detail, self.query_one("#face-panel"))
+        self._sharp = SharpPicture(
+            self.recaster.terminal, self.detail, self.query_one("#face-panel")
+        )
         self.set_class(True, "-side-src")
         self.grid.focus()
         self._place_detail()
@@ -213,10 +215,17 @@ class FacesBase(ModeScreen):
         side = self.sides.get(name)
         if side is not None:
             self._loading.add(name)
+
+            async def work() -> None:
+                await self._reload(side)
+
+            group = f"faces-{name}"
             self.run_worker(
-                partial(self._reload, side), group=f"faces-{name}", exclusive=True,
+                work,  # type: ignore[arg-type]  # not awaited yet, so that it may be dropped
+                group=group,
+                exclusive=True,
                 exit_on_error=False,
-            )  # fmt: skip
+            )
 
     async def _reload(self, side: FaceSide) -> None:
         stop, name = self._stop, side.side
@@ -303,7 +312,7 @@ class FacesBase(ModeScreen):
             video = side.workspace.video(side.side)
             folder = side.workspace.relative(side.folder.parent)
             source = video.name if video is not None else f"the frames in {folder}"
-            if video is None and not side.folder.parent.is_dir():
+            if video is None and not side.frames:
                 return (
                     f"{what}\n\nPut a video {_EMPTY[side.side]} (or .mkv, .mov, .avi, .webm) into "
                     f"the workspace, or frames into {folder}; then press e."
@@ -372,10 +381,9 @@ class FacesBase(ModeScreen):
             side.side,
             side.catalog.names[face],
             side.catalog.key(face),
-            id(side.catalog),
+            side.version,
             self.overlays,
             self.frame_wanted,
-            id(side.check),
         )
         detail.show(key, self.painter(side, face, self.overlays, frame=self.frame_wanted))
 
@@ -388,7 +396,7 @@ class FacesBase(ModeScreen):
 
         def paint(across: int, down: int) -> "tuple[NDArray[np.uint8] | None, FaceText]":
             data: Face | None = None
-            picture, note = None, ""
+            picture, note, where = None, "", ""
             try:
                 data = catalog.face(face)
                 if frame:
@@ -396,13 +404,13 @@ class FacesBase(ModeScreen):
                     picture = draw_source(
                         source, data, across, down, landmarks=Overlay.LANDMARKS in overlays
                     )
-                    note = source.where
+                    where = source.where
                 else:
                     pixels = catalog.pixels(face)
                     picture = draw_face(pixels, data, overlays, max(2, min(across, down)))
             except (RecasterError, OSError) as error:
                 note = error.message if isinstance(error, RecasterError) else str(error)
-            return picture, side.text(face, data, note)
+            return picture, side.text(face, data, note, where)
 
         return paint
 

@@ -177,6 +177,7 @@ class FacesEdits(FacesBase):
             id="faces-filter-input",
             compact=True,
         )
+        field.key_hints = (("enter", "done"), ("esc", "done, again: clear"))  # type: ignore[attr-defined]
         problem = Static("", id="faces-filter-problem", markup=False)
         line.mount(Static("/", id="faces-filter-slash"), field, problem)
         line.display = True
@@ -210,7 +211,8 @@ class FacesEdits(FacesBase):
                 side.arrange()
                 self.rearranged(side.side, keep)
         except BadInputError as error:
-            problem = error.message + (f" · {error.hint}" if error.hint else "")
+            near = error.hint if error.hint and error.hint.startswith("did you mean") else ""
+            problem = f"{error.message} · {near}" if near else error.message
         for label in self.query("#faces-filter-problem").results(Static):
             label.update(problem)
         return not problem
@@ -230,8 +232,8 @@ class FacesEdits(FacesBase):
         """Step out: range, filter line, filter, marks."""
         side, grid = self.side, self.grid
         line = self.query_one("#faces-filter-line", Container)
-        if grid.anchor is not None:
-            grid.anchor = None
+        if grid.range_from is not None:
+            grid.range_from = None
             grid.update_captions()
         elif self._sorting is not None:
             self._sorting.stopped = True
@@ -260,10 +262,10 @@ class FacesEdits(FacesBase):
         side, grid = self.side, self.grid
         if side is None or grid.face is None or grid.faces is None:
             return
-        if grid.anchor is not None:
+        if grid.range_from is not None:
             places = grid.chosen()
             side.mark(grid.faces[places.start : places.stop].tolist())
-            grid.anchor = None
+            grid.range_from = None
             grid.update_captions()
         else:
             side.mark([grid.face], not side.is_marked(grid.face))
@@ -273,10 +275,10 @@ class FacesEdits(FacesBase):
     def action_range(self) -> None:
         """Begin a range, or end it."""
         grid = self.grid
-        if grid.anchor is not None:
+        if grid.range_from is not None:
             self.action_mark()
         elif grid.face is not None:
-            grid.anchor = grid.cursor
+            grid.range_from = grid.cursor
             grid.update_captions([grid.cursor])
 
     def action_mark_all(self) -> None:
@@ -298,7 +300,7 @@ class FacesEdits(FacesBase):
             self._all_marks_changed()
 
     def _all_marks_changed(self) -> None:
-        self.grid.anchor = None
+        self.grid.range_from = None
         self.grid.update_captions()
         self._marks_changed()
 
@@ -332,9 +334,9 @@ class FacesEdits(FacesBase):
         title = f"Move {plural(len(names), 'marked face')} to the trash?"
         self.app.push_screen(Confirm(title, text, yes="Move"), answered)
 
-    def _trash(self, side: FaceSide, names: list[str]) -> str:
+    def _trash(self, side: FaceSide, names: list[str], reason: str = "") -> str:
         assert side.edits is not None
-        side.edits.trash(names, reason="by hand")
+        side.edits.trash(names, reason)
         return f"{plural(len(names), 'face')} moved to the trash; u brings them back"
 
     def action_undo(self) -> None:
@@ -360,6 +362,9 @@ class FacesEdits(FacesBase):
         except OSError as error:
             text = f"{error.strerror or error}: {error.filename or side.folder}"
             self.notify(text, title="Not done", severity="error", timeout=12)
+        except Exception as error:  # whatever it was, the screen goes on
+            log.exception("editing %s", side.folder)
+            self.notify(f"unexpected: {error}", title="Not done", severity="error", timeout=12)
         else:
             self.notify(said, timeout=5)
         face_facts.forget(side.folder)
@@ -408,8 +413,7 @@ class FacesEdits(FacesBase):
                 chosen += [(side, face) for face in side.marked.tolist()[:3]]
         side, face = self.side, self.face
         if len(chosen) == 1 and side is not None and face is not None:
-            if chosen[0] != (side, face):
-                chosen.append((side, face))
+            chosen += [(side, face)] if chosen[0] != (side, face) else []
         if len(chosen) != 2:
             text = "mark two faces with space" if len(chosen) < 2 else "mark only two faces"
             self.notify(f"{text} (of either side)", title="Compare", timeout=4)
@@ -450,15 +454,9 @@ class FacesEdits(FacesBase):
 
         def answered(names: list[str] | None) -> None:
             if names:
-                self.edit(side, lambda: self._prune(side, names))
+                self.edit(side, lambda: self._trash(side, names, "proposed by the check"))
 
         self.app.push_screen(PruneScreen(self, side, there), answered)
-
-    def _prune(self, side: FaceSide, names: list[str]) -> str:
-        from recaster_tui.faces.quality import apply_prune
-
-        apply_prune(side.folder, names)
-        return f"{plural(len(names), 'face')} moved to the trash; u brings them back"
 
     def action_trashed(self) -> None:
         """What is in the trash."""

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from recaster_tui.ui.face_side import has_frames
 from recaster_tui.ui.widgets.field_form import Field, FieldForm
 from recaster_tui.workspace import Workspace
 
@@ -18,13 +19,9 @@ def extract_fields(workspace: Workspace, side: str, have: int) -> list[Field]:
     """The settings, as they usually are."""
     video = workspace.video(side)
     folder = (workspace.src_faces if side == "src" else workspace.dst_faces).parent
-    frames = folder.is_dir() and any(
-        p.suffix.lower() in (".jpg", ".png", ".jpeg") for p in folder.iterdir()
-    )
-    there = [workspace.relative(folder)] if frames else []
+    there = [workspace.relative(folder)] if has_frames(folder) else []
     if video is not None:
         there.append(video.name)
-    # Frames that an extraction has written are the video's own: going on reads the video.
     chosen = there[0] if there else ""
     inputs = [(name, name) for name in there]
     return [

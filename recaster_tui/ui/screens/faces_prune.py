@@ -27,7 +27,7 @@ class PruneTable(TableView):
 
     BINDING_GROUP_TITLE = "Prune list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,enter", "toggle", "Keep or drop", id="prune-toggle"),
+        Binding("space,enter", "flip", "Keep or drop", id="prune-toggle"),
     ]
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("drop", "", 6),
@@ -68,7 +68,7 @@ class PruneTable(TableView):
                 return ((printable(self.proposals[key].reason), look),)
         return ()
 
-    def action_toggle(self) -> None:
+    def action_flip(self) -> None:
         """Keep what would be dropped, or the other way round; then the next one."""
         if self.key is None:
             return

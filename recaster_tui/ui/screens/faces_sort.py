@@ -15,7 +15,8 @@ _DOWN = ("mask_disagreement", "doubt", "has_polygons", "has_xseg", "rect_area", 
 
 def sort_choices(side: FaceSide) -> list[tuple[str, str, Order]]:
     """(label, note, order) of everything these faces can be ordered by."""
-    from recaster_tui.faces.sorting import COLUMN_PREFIX, SORTS, Kind
+    from recaster_tui.faces.sorting import COLUMN_PREFIX
+    from recaster_tui.faces.sorting_methods import SORTS, Kind
 
     items = [
         ("name", "the files' names", Order("name", "name")),

@@ -113,13 +113,11 @@ class CoverageMap(Lines, can_focus=True):
         result += self._below(width, height - len(result), colours)
         if listed:
             beside = self._list(height - 2, colours)
-            for line, words in zip(result[1:], beside, strict=False):
-                line.fill(width - _LIST + 2).extend(words)
+            for words, gap in zip(result[1:], beside, strict=False):
+                words.fill(width - _LIST + 2).extend(gap)
         return [words.strip(width) for words in result][:height]
 
-    def _cell(
-        self, cell: Cell, line: int, tall: int, wide: int, colours: Palette
-    ) -> list[Segment]:
+    def _cell(self, cell: Cell, line: int, tall: int, wide: int, colours: Palette) -> list[Segment]:
         ground = {
             Need.MISSING: colours.tint("error", 0.45),
             Need.THIN: colours.tint("warning", 0.30),
@@ -165,11 +163,11 @@ class CoverageMap(Lines, can_focus=True):
         lines.append(line)
         if room >= 3:
             share = self.coverage.uncovered
-            text = f" {share:.0%} of the destination's poses have no source face"
+            text = f" {share:.0%} of the destination's poses have no source face near"
             colour = "warning" if share >= 0.05 else "text"
             more = Words().add(text, colours.style(colour))
             gaps = len(self.coverage.gaps)
-            if gaps:
+            if gaps and more.length + 26 <= width:
                 more.add(f" · {gaps} cells to fill, ", colours.muted())
                 more.add("n", colours.style("accent", bold=True)).add(" next", colours.muted())
             lines.append(more)
@@ -183,9 +181,8 @@ class CoverageMap(Lines, can_focus=True):
         lines = [Words().add("what the source lacks", colours.style("primary", bold=True))]
         for gap in gaps[: max(0, height - 2)]:
             here = (gap.row, gap.column) == self.at
-            text = (
-                f"yaw {gap.yaw[0]:+4d}..{gap.yaw[1]:+d}°  pitch {gap.pitch[0]:+4d}..{gap.pitch[1]:+d}°"
-            ).ljust(28)
+            yaw = f"yaw {gap.yaw[0]:+d}..{gap.yaw[1]:+d}°".ljust(14)
+            text = f"{yaw} pitch {gap.pitch[0]:+d}..{gap.pitch[1]:+d}°".ljust(30)
             line = Words().add(text, colours.style("text", bold=here))
             line.add(f"{gap.src:,}".rjust(5), colours.style("loss-src"))
             line.add("/", colours.muted()).add(f"{gap.dst:,}", colours.style("loss-dst"))

@@ -63,6 +63,7 @@ class FaceGrid(ScrollView, can_focus=True):
             return at once.
         caption: face → its caption.
         key: face → what its picture is kept by: survives that faces are numbered anew.
+        missing: places in sight whose picture is not there yet.
         wish: told which faces are in sight, then those around them, after each scroll.
     """
 
@@ -133,9 +134,9 @@ class FaceGrid(ScrollView, can_focus=True):
         self.wanted = USUAL_TILE  # cells a face; it grows where a row has cells left
         self.tile = USUAL_TILE
         self.pitch = USUAL_TILE + 1
-        self.anchor: int | None = None  # where a range being marked began
+        self.range_from: int | None = None  # where a range being marked began
         self._strips: OrderedDict[int, list[Strip]] = OrderedDict()
-        self._missing: set[int] = set()
+        self.missing: set[int] = set()
         self._seen: tuple[int, int, int, int] | None = None
         self._ground: object = None
 
@@ -164,7 +165,7 @@ class FaceGrid(ScrollView, can_focus=True):
     def show(self, faces: "NDArray[np.int64]", cursor: int = 0) -> None:
         """Show *faces* in this order, the cursor at place *cursor*."""
         self.faces = faces
-        self.anchor = None
+        self.range_from = None
         self.cursor = max(0, min(cursor, len(faces) - 1))
         self._relayout()
 
@@ -181,9 +182,9 @@ class FaceGrid(ScrollView, can_focus=True):
 
     def chosen(self) -> range:
         """Places that the range being marked covers."""
-        if self.anchor is None:
+        if self.range_from is None:
             return range(0)
-        low, high = sorted((self.anchor, self.cursor))
+        low, high = sorted((self.range_from, self.cursor))
         return range(low, high + 1)
 
     def update_captions(self, places: Iterable[int] | None = None) -> None:
@@ -292,7 +293,7 @@ class FaceGrid(ScrollView, can_focus=True):
             *range(sight.stop, min(len(self), sight.stop + reach)),
             *range(max(0, sight.start - reach), sight.start),
         ]
-        self._missing.clear()
+        self.missing.clear()
         if self.pictures:
             self.wish(self.faces[near].tolist())
         self.post_message(self.Scrolled(self))
@@ -332,7 +333,7 @@ class FaceGrid(ScrollView, can_focus=True):
         top = self.scroll_target_y
         self._follow()
         if self.scroll_target_y == top:
-            if self.anchor is None:
+            if self.range_from is None:
                 self.update_captions((old, place))
             else:  # everything between may have changed its colour
                 low, high = sorted((old, place))
@@ -407,28 +408,23 @@ class FaceGrid(ScrollView, can_focus=True):
 
     def take_arrived(self) -> None:
         """Paint the cells whose picture has come since they were drawn."""
-        if not self._missing or self.faces is None or not self.is_on_screen:
+        if not self.missing or self.faces is None or not self.is_on_screen:
             return
         sight, end = self.in_sight(), time.perf_counter() + _SLICE_SECONDS
         regions = []
-        for place in sorted(self._missing):
+        for place in sorted(self.missing):
             if not sight.start <= place < sight.stop:
-                self._missing.discard(place)
+                self.missing.discard(place)
                 continue
             if self._load(int(self.faces[place])) is None:
                 continue
-            self._missing.discard(place)
+            self.missing.discard(place)
             regions.append(self._picture_region(place))
             if time.perf_counter() > end:
                 break
         if regions:
             self.refresh(*regions)
             self.post_message(self.Scrolled(self))
-
-    @property
-    def complete(self) -> bool:
-        """Whether every picture in sight is drawn."""
-        return not self._missing
 
     def _load(self, face: int) -> list[Strip] | None:
         key = self.key(face)
@@ -484,7 +480,7 @@ class FaceGrid(ScrollView, can_focus=True):
         if drawn is not None:
             return drawn[line]
         if self.pictures:
-            self._missing.add(place)
+            self.missing.add(place)
         waiting = colours.tint("text", 0.06)
         if line == self.tile // 4:
             return [Segment("·".center(self.tile), colours.faint() + waiting)]
