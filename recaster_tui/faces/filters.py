@@ -21,7 +21,6 @@ _WELL_KNOWN = ("score", "mask_disagreement")  # columns that the check and the m
 _FLAGS = {
     "marked": "marked",
     "labelled": "labelled",
-    "labeled": "labelled",
     "masked": "masked",
     "doubtful": "doubtful",
     "damaged": "damaged",
@@ -182,7 +181,7 @@ def _worded(
 
 
 def _flag(word: str) -> str | None:
-    return _FLAGS.get(word.lower())
+    return _FLAGS.get("labelled" if word.lower() == "labeled" else word.lower())
 
 
 def _column(word: str, known: Collection[str], term: str) -> str:
@@ -196,10 +195,12 @@ def _column(word: str, known: Collection[str], term: str) -> str:
 
 
 def _shortened(word: str, known: Collection[str]) -> str | None:
-    """The one of *known* that *word* is, or is the beginning of; None for none or several."""
+    """The one of *known* that *word* is, or is the beginning of (or of one of its words, as
+    ``area`` of ``rect_area``); None for none or several."""
     if word in known:
         return word
     starts = [k for k in known if k.startswith(word)]
+    starts = starts or [k for k in known if any(p.startswith(word) for p in k.split("_"))]
     return starts[0] if len(starts) == 1 and len(word) >= 2 else None
 
 

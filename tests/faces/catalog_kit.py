@@ -1,7 +1,6 @@
 """Small facesets for the tests of the catalog and of editing."""
 
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -104,4 +103,5 @@ def pictures(folder: Path) -> Counter[str]:
 def litter(folder: Path) -> list[str]:
     """Temporary files that were left behind."""
     places = (folder, folder.with_name(folder.name + "_trash"))
-    return [n for p in places if p.exists() for n in os.listdir(p) if n.startswith(".") and n != ".lock"]  # noqa: PTH208
+    there = [path.name for place in places if place.exists() for path in place.iterdir()]
+    return [name for name in there if name.startswith(".") and name != ".lock"]

@@ -59,7 +59,7 @@ def test_every_edit_can_be_undone_and_done_again_by_another_process(
         catalog = Catalog.open(folder)
         return outlined(catalog.face(number), x)
 
-    a, b, c, d = names(folder)
+    a, _, c, _ = names(folder)
     person = a.rpartition("/")[0] + "/" if "/" in a else ""
     FaceEdits(folder).trash([a, c], "blurred")
     states.append(state(folder))
@@ -191,7 +191,8 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.jpg", "", "..", "a/b.jpg", "x\0.jpg", ".hidden.jpg", "x.png", "é" * 130 + ".jpg"],
+    "name",
+    ["../x.jpg", "", "..", "a/b.jpg", "x\0.jpg", ".hidden.jpg", "x.png", "é" * 130 + ".jpg"],
     ids=["up", "none", "dots", "folder", "nul", "hidden", "png", "long"],
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
