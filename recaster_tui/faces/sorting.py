@@ -183,9 +183,8 @@ def _by_column(catalog: Catalog, key: str, report: Reporter) -> SortResult:
         raise BadInputError(
             f"there is no sort called {key!r}", hint="they are " + ", ".join(sort_keys(catalog))
         )
-    if key != "name":
-        if not _refreshed(catalog, report):
-            return SortResult(key, complete=False)
+    if key != "name" and not _refreshed(catalog, report):
+        return SortResult(key, complete=False)
     down = key not in ("name", "source")
     order = [catalog.names[i] for i in catalog.sorted_by(key, descending=down)]
     values: dict[str, float] = {}
