@@ -85,7 +85,7 @@ def atlas() -> Atlas:
     finder = cv2.Subdiv2D((-10, -10, TEXTURE + 20, TEXTURE + 20))
     for x, y in reference.tolist():
         finder.insert((x, y))
-    corners = finder.getTriangleList().reshape(-1, 3, 2)
+    corners = np.asarray(finder.getTriangleList(), np.float32).reshape(-1, 3, 2)
     distance = np.linalg.norm(corners[:, :, None] - reference[None, None], axis=3)
     inside = (distance.min(2) < 1e-2).all(1)
     triangles = distance.argmin(2)[inside]
@@ -121,7 +121,7 @@ def unit_to_crop() -> NDArray[np.float64]:
 
 def crop_matrix(to_unit: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2, 3) picture to crop, of the (2, 3) matrix picture to unit."""
-    return unit_to_crop() @ np.vstack([to_unit, (0, 0, 1)])
+    return np.asarray(unit_to_crop() @ np.vstack([to_unit, (0, 0, 1)]), np.float64)
 
 
 def crop(picture: Bytes, to_unit: NDArray[np.float64]) -> Bytes:

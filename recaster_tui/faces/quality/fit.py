@@ -156,13 +156,11 @@ def _histograms(windows: NDArray[np.uint8]) -> Floats:
     cell = ((row // _CELL) * cells + column // _CELL) * _ORIENTATIONS
     base = np.arange(count, dtype=np.int32)[:, None] * (cells * cells * _ORIENTATIONS) + cell
     total = count * cells * cells * _ORIENTATIONS
-    flat = np.bincount((base + low % _ORIENTATIONS).ravel(), (size * (1 - part)).ravel(), total)
-    flat += np.bincount((base + (low + 1) % _ORIENTATIONS).ravel(), (size * part).ravel(), total)
-    flat = flat.astype(np.float32).reshape(count, cells, cells, _ORIENTATIONS)
+    sums = np.bincount((base + low % _ORIENTATIONS).ravel(), (size * (1 - part)).ravel(), total)
+    sums += np.bincount((base + (low + 1) % _ORIENTATIONS).ravel(), (size * part).ravel(), total)
+    flat = sums.astype(np.float32).reshape(count, cells, cells, _ORIENTATIONS)
     energy = np.pad((flat**2).sum(3), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = sum(
-        energy[:, dy : dy + cells, dx : dx + cells] for dy in range(3) for dx in range(3)
-    )
+    around = sum(energy[:, dy : dy + cells, dx : dx + cells] for dy in range(3) for dx in range(3))
     flat /= np.sqrt(np.asarray(around) / 9 + (4.0 * _CELL) ** 2)[..., None]
     return np.sqrt(flat).reshape(count, -1)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.faces.codec import Image, decode_pixels, jpeg_bytes
+from recaster_tui.faces.codec import Image, decode_pixels
 from recaster_tui.faces.face import Face, FaceFileError
 from recaster_tui.faces.geometry import (
     alignment_matrix,
@@ -17,8 +17,8 @@ from recaster_tui.faces.geometry import (
 )
 from recaster_tui.faces.masks import decode_xseg_mask, hull_mask, polygon_mask
 from recaster_tui.faces.pose import pitch_yaw_roll
-from recaster_tui.faces.quality.canonical import CROP, TEXTURE, crop, texture, unit_landmarks
 from recaster_tui.faces.quality.blur import edge_blur
+from recaster_tui.faces.quality.canonical import CROP, TEXTURE, crop, texture, unit_landmarks
 from recaster_tui.faces.tables import MEAN_FACE_3D
 
 VERSION = 1
@@ -297,4 +297,3 @@ class Measurements:
     def value(self, name: str) -> NDArray[np.float32]:
         """(n,) one value of every face."""
         return self.values[:, _INDEX[name]]
-

@@ -88,6 +88,7 @@ class Check:
         folder: of the faces.
         complete: False when the check was stopped; then only some faces were judged.
         computed: how many faces had to be measured now; the others were known.
+        listing: names the files as they were.
     """
 
     folder: Path
@@ -96,6 +97,7 @@ class Check:
     damaged: list[Skipped] = field(default_factory=list)
     complete: bool = True
     computed: int = 0
+    listing: str = ""
 
     def counts(self) -> dict[str, int]:
         """How many faces have each code, in the order of :data:`CODES`; codes of none left out."""

@@ -114,9 +114,7 @@ class _Model:
     remainder: float
 
 
-def _folds(
-    count: int, trusted: Bools
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _folds(count: int, trusted: Bools) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     rng = np.random.default_rng(0)
     fold = rng.permutation(count) % FOLDS
     for k in range(FOLDS):
