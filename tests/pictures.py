@@ -16,7 +16,7 @@ from recaster_tui.workspace import open_workspace
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 THEMES = ("night", "day", "high-contrast", "colour-blind", "mono", "ansi")
-SCREENS = ("train", "project", "runs")
+SCREENS = ("train", "project", "faces", "runs")
 
 
 async def _picture(

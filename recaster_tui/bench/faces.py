@@ -63,7 +63,9 @@ print(json.dumps(result))
 
 def measure() -> list[Row]:
     """The rows of the table; minutes, most of it waiting for 20,000 faces to be measured."""
-    return [*opening(), *editing()]
+    from recaster_tui.bench.face_grid import grid_rows
+
+    return [*opening(), *editing(), *grid_rows()]
 
 
 def opening(count: int = FACES) -> list[Row]:
