@@ -52,12 +52,14 @@ def summary(result: ExtractReport) -> str:
             f"nothing to do: all {result.frames:,} frames are done, {result.faces:,} faces "
             "(--fresh begins anew)"
         )
-    parts = [f"{result.faces:,} faces of {result.frames:,} frames in {duration(result.seconds)}"]
+    parts = [
+        f"faces: {result.faces:,}, of frames: {result.frames:,}, in {duration(result.seconds)}"
+    ]
     for count, text in (
-        (len(result.none), "frames without a face"),
+        (len(result.none), "without a face"),
         (len(result.several), "with several"),
-        (len(result.doubtful), "doubtful faces"),
-        (len(result.unreadable), "frames unreadable"),
+        (len(result.doubtful), "doubtful"),
+        (len(result.unreadable), "unreadable"),
     ):
         if count:
             parts.append(f"{count:,} {text}")

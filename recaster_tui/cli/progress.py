@@ -47,6 +47,7 @@ class TerminalReporter:
         self._told = float("-inf")
         self._begun: float | None = None
         self._first = 0
+        self._said: tuple[Any, ...] = ()
         self._stopping = False
         self._old: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -61,6 +62,10 @@ class TerminalReporter:
         if now - self._told < self.every and not whole:
             return
         self._told = now
+        said = (current, total, text, tuple(counts.items()))
+        if whole and said == self._said:
+            return
+        self._said = said
         done, seconds = current - self._first, now - self._begun
         rate = done / seconds if done > 0 and seconds > 0 else 0.0
         eta = (total - current) / rate if rate and total > current else None

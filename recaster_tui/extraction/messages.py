@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recaster_tui.errors import ExitCode, RecasterError
+from recaster_tui.errors import EnvironmentProblem, ExitCode, RecasterError
 from recaster_tui.extraction.finder import FoundFace
 from recaster_tui.extraction.settings import ExtractSettings
 
@@ -185,8 +185,18 @@ class SharedMemory:
         self._map: mmap.mmap | None = None
 
     def resize(self, size: int) -> None:
-        """Make it *size* bytes; only the process that made it, before anything is in it."""
-        os.ftruncate(self.descriptor, size)
+        """Make it *size* bytes; only the process that made it, before anything is in it.
+
+        Raises:
+            EnvironmentProblem: there is not as much.
+        """
+        try:
+            os.ftruncate(self.descriptor, size)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"no memory for frames ({size >> 20:,} MB): {error.strerror}",
+                hint="--workers 1 needs less",
+            ) from error
 
     def view(self, slot: Slot) -> NDArray[np.uint8]:
         """The frame in *slot*, (height, width, 3), not a copy."""

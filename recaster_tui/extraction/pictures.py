@@ -99,7 +99,7 @@ def _check_header(path: Path) -> None:
         with Image.open(path) as header:
             width, height = header.size
     except Image.DecompressionBombError as error:
-        raise DamagedError(f"the picture is too large: {error}", where=path) from error
+        raise DamagedError("its header claims too many pixels for a frame", where=path) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DamagedError("this is no picture, whatever its name says", where=path) from error
     if not 0 < width * height <= MAX_PIXELS:

@@ -82,9 +82,9 @@ def extract(
     source = find_input(workspace, side, settings, report)
     base, aligned = side_folder(workspace, side), aligned_folder(workspace, side)
     stored = workspace.relative(source.path)
-    frames_as = _frames_as(workspace, side, settings, source, report)
     with open_journal(aligned, settings, report) as journal, ExitStack() as stack:
         done = done_stems(journal, aligned, settings, source, stored, report)
+        frames_as = _frames_as(workspace, side, settings, source, stored, journal, report)
         summary = _settings_table(settings, frames_as)
         result = ExtractReport(aligned, stored, source.kind, summary)
         memory = SharedMemory()
@@ -106,6 +106,12 @@ def extract(
         run = _Run(setup, frames, memory, workers, journal, report, result)
         try:
             run.work()
+        except OSError as error:  # the journal; workers tell of theirs
+            raise EnvironmentProblem(
+                f"cannot write: {error.strerror or error}",
+                where=error.filename or aligned,
+                hint="free some space; the same command goes on there",
+            ) from error
         finally:
             result.seconds = time.monotonic() - started
             result.new_frames = len(journal.frames) - before[0]
@@ -136,16 +142,29 @@ def _held(workers: int, settings: ExtractSettings) -> int:
 
 
 def _frames_as(
-    workspace: Workspace, side: str, settings: ExtractSettings, source: Input, report: Reporter
+    workspace: Workspace,
+    side: str,
+    settings: ExtractSettings,
+    source: Input,
+    stored: str,
+    journal: Journal,
+    report: Reporter,
 ) -> str:
-    """As what frames are written; ``none`` where others lie there: numbers would not agree."""
+    """As what frames are written; ``none`` where others of these names lie there."""
     if source.kind == "pictures" or settings.frames == "none":
         return "none"
     base = side_folder(workspace, side)
-    earlier = read_earlier(base)
-    ours = earlier is not None and earlier.frames != "none"
-    if not ours and base.is_dir() and list_pictures(base)[0]:
-        report.note(f"{base.name} holds frames already; those of the video are not written")
+    runs = [*journal.runs, read_earlier(base) or {}]
+    wanted = (stored, settings.prefix)
+    ours = any(
+        (run.get("input"), run.get("prefix")) == wanted and run.get("frames") != "none"
+        for run in runs
+    )
+    if ours or not base.is_dir():
+        return settings.frames
+    there = {path.stem for path in list_pictures(base)[0]}
+    if frame_numbers(there, settings.prefix):
+        report.note(f"{base.name} holds frames of such names; those of the video are not written")
         return "none"
     return settings.frames
 

@@ -63,7 +63,7 @@ def find_input(
     video = workspace.video(side)
     earlier = read_earlier(base)
     if earlier is not None:
-        path = workspace.absolute(earlier.input)
+        path = workspace.absolute(earlier["input"])
         if path.is_file() or (path.is_dir() and list_pictures(path)[0]):
             return _told(_input(path, report), base, video, report)
     if base.is_dir() and (pictures := list_pictures(base)[0]):
@@ -172,12 +172,11 @@ def _move_away(aligned: Path) -> str | None:
     edit = FaceEdits(aligned).trash(names, "extracting anew") if names else None
     if edit is not None:
         moved.append(f"{edit.count:,} faces")
-    if moved:
-        trash.mkdir(exist_ok=True)
-        (aligned / JOURNAL).replace(trash / f"extraction-{stamp}.jsonl")
-        debug = aligned.with_name(f"{aligned.name}_debug")
-        if debug.is_dir():
-            debug.rename(trash / f"{debug.name}-{stamp}")
+    trash.mkdir(exist_ok=True)
+    (aligned / JOURNAL).replace(trash / f"extraction-{stamp}.jsonl")
+    debug = aligned.with_name(f"{aligned.name}_debug")
+    if debug.is_dir():
+        debug.rename(trash / f"{debug.name}-{stamp}")
     return f"{' and '.join(moved)} moved to {trash.name}" if moved else None
 
 
@@ -201,6 +200,9 @@ def done_stems(
     """
     if not journal.runs:
         return _foreign_stems(aligned, settings, report)
+    if not journal.faces:  # nothing to agree with
+        same = {n for n, run in enumerate(journal.runs) if run.get("input") == stored_input}
+        return {r.stem for r in journal.frames.values() if r.run in same and r.problem is None}
     last = journal.runs[-1]
     _check_same(
         (str(last.get("face_type")), last.get("size")),
@@ -215,7 +217,9 @@ def done_stems(
     }
     stems = {path.stem for path in source.pictures}
     for stem, record in journal.frames.items():
-        if record.run in others and (stem in stems or source.kind == "video"):
+        if record.problem is not None or record.run not in others:
+            continue
+        if stem in stems or source.kind == "video":
             raise BadInputError(
                 f"the faces here come from {journal.runs[record.run].get('input')}, whose frames "
                 "have the same names",

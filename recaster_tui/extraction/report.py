@@ -99,19 +99,15 @@ class ExtractReport:
         write_toml(folder / NAME, self.table())
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """What the extraction before says about where its frames came from."""
+def read_earlier(folder: Path) -> dict[str, Any] | None:
+    """Input, kind and settings of the extraction before, from ``extraction.toml`` in *folder*.
 
-    input: str
-    kind: str
-    frames: str
-
-
-def read_earlier(folder: Path) -> Earlier | None:
-    """Of the ``extraction.toml`` in *folder*; None where there is none that can be read."""
+    None where there is none that can be read, or it read pictures and could not use one.
+    """
     try:
-        table = read_toml(folder / NAME)["extraction"]
-        return Earlier(str(table["input"]), str(table["kind"]), str(table.get("frames", "none")))
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+        table = read_toml(folder / NAME)
+        found = table["extraction"]
+        used = found["kind"] == "video" or table["counts"]["frames"] > 0
+        return found if used and isinstance(found["input"], str) else None
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError):
         return None

@@ -354,3 +354,36 @@ def test_as_a_job_it_is_stopped_by_the_screen(workspace):
     jobs.stop_job(root, "extract", "src")
     ended = state(lambda s: s.status is not jobs.JobStatus.RUNNING)
     assert ended.status is jobs.JobStatus.STOPPED and 3 < ended.counts["faces"] < 400
+
+
+def test_frames_of_another_video_are_not_taken_for_this_ones(workspace):
+    root = workspace.root
+    save_video(root / "data_src.mp4", [drawn(box(0))] * 3)
+    save_video(root / "other.mp4", [drawn(box(9))] * 3)
+    extract(workspace, "src", FAKE, Recorder())
+    before = {name: (root / "data_src" / name).read_bytes() for name in names(root / "data_src")}
+    told = Recorder()
+    other = replace(FAKE, input=root / "other.mp4")
+    extract(workspace, "src", replace(other, fresh=True), told)
+    assert any("not written" in note for note in told.notes)
+    extract(workspace, "src", replace(other, prefix="b"), Recorder())
+    assert names(root / "data_src") == [*before, *(f"b-0000{i}.jpg" for i in (1, 2, 3))]
+    assert all((root / "data_src" / name).read_bytes() == data for name, data in before.items())
+
+
+def test_a_full_disk_is_said_and_goes_on_later(workspace):
+    import resource
+
+    root = workspace.root
+    for index in range(4):
+        save(root / "data_src" / f"{index}.png", drawn(box(index)))
+    options = ["--detector", NAME, "--size", "1024", "--workers", "1"]
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+    refused = recaster("extract", root, "src", *options, preexec_fn=small_files)
+    assert refused.returncode == 3 and "cannot write" in refused.stderr, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert recaster("extract", root, "src", *options).returncode == 0
+    assert len(open_faceset(root / "data_src" / "aligned")) == 4
