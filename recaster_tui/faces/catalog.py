@@ -5,7 +5,6 @@ and a time of change); :meth:`Catalog.refresh`, run in a thread, measures the re
 The cache may be deleted, damaged or impossible to write at any time.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -15,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +68,13 @@ class Catalog:
 
     COLUMNS: Mapping[str, ColumnInfo] = COLUMNS
 
-    def __init__(self, folder: Path, source: Source, rows: Rows) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: Source,
+        rows: Rows,
+        marks: list[tuple[str, int]] | None = None,
+    ) -> None:
         self.folder = folder
         self.names = rows.names
         self.pack = rows.pack is not None
@@ -80,7 +84,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._values = StoredValues(self._cache / "values.json")
         self._index: dict[str, int] | None = None
-        self._marked = self._load_marks()
+        self._marked = self._load_marks(marks)
 
     @classmethod
     def open(cls, folder: Path) -> "Catalog":
@@ -97,13 +101,15 @@ class Catalog:
         return cls._open(folder, load_rows(cache_folder(folder) / "index.bin", _KEYS))
 
     @classmethod
-    def _open(cls, folder: Path, cached: Rows | None) -> "Catalog":
+    def _open(
+        cls, folder: Path, cached: Rows | None, marks: list[tuple[str, int]] | None = None
+    ) -> "Catalog":
         source = find_source(folder)
         rows = source.rows(cached)
         if cached is not None and cached is not rows:
             _carry_over(cached, rows)
         _make_keys(rows)
-        return cls(folder, source, rows)
+        return cls(folder, source, rows, marks)
 
     def reopened(self) -> "Catalog":
         """The same folder as it is now; what this catalog knows is not measured again.
@@ -111,7 +117,11 @@ class Catalog:
         Raises:
             BadInputError, FaceFileError: as :meth:`open`.
         """
-        return self._open(self.folder, self._rows)
+        marks = self._marks()
+        new = self._open(self.folder, self._rows, marks)
+        if new._marks() != marks:
+            new.mark(())  # writes them down as they are called now
+        return new
 
     def __len__(self) -> int:
         return len(self.names)
@@ -373,19 +383,35 @@ class Catalog:
     def mark(self, indices: Iterable[int] | NDArray[np.intp], marked: bool = True) -> None:
         """Mark faces, or take their marks away."""
         self._marked[np.asarray(list(indices), np.intp)] = marked
-        names = [self.names[i] for i in np.flatnonzero(self._marked)]
-        data = json.dumps(names).encode()
+        data = json.dumps(self._marks()).encode()
         with self._lock:
             save_bytes(self._cache / "marks.json", data)
 
-    def _load_marks(self) -> NDArray[np.bool_]:
+    def _marks(self) -> list[tuple[str, int]]:
+        # By key, so that a mark stays with its face when names are swapped; editing metadata
+        # changes the key, but not the name.
+        return [(self.names[i], self.key(int(i))) for i in np.flatnonzero(self._marked)]
+
+    def _load_marks(self, marks: list[tuple[str, int]] | None) -> NDArray[np.bool_]:
         marked = np.zeros(len(self), np.bool_)
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            names: Any = json.loads((self._cache / "marks.json").read_bytes())
-            for name in names:
+        if marks is None:
+            try:
+                stored = json.loads((self._cache / "marks.json").read_bytes())
+                marks = [(str(name), int(key)) for name, key in stored]
+            except (OSError, ValueError, TypeError, RecursionError):
+                return marked
+        if not marks:
+            return marked
+        by_key = {key: i for i, key in enumerate(self._rows.facts["key"].tolist())}
+        known = self._rows.facts["known"]
+        for name, key in marks:
+            index = by_key.get(key)
+            if index is None:
+                # Changed since, so not known any more; or gone, and another one has its name.
                 index = self.index(name)
-                if index is not None:
-                    marked[index] = True
+                if index is None or known[index]:
+                    continue
+            marked[index] = True
         return marked
 
 

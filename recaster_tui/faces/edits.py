@@ -75,11 +75,13 @@ class FaceEdits:
         self._packed = PackEdits(self.folder / PACK_NAME, self._journal)
         self._changed: Operation | None = None
         self.recovered: str | None = None
-        self._journal.read()
-        if any(op.ended is None for op in self._journal.operations):
-            # Else another process is in the middle of it: it will end it, or we will later.
-            with contextlib.suppress(RecasterError), self._locked():
-                pass
+        # If it cannot be read, the first edit says why. If another process is in the middle of
+        # an edit, that will end it, or we will later.
+        with contextlib.suppress(RecasterError):
+            self._journal.read()
+            if any(op.ended is None for op in self._journal.operations):
+                with self._locked():
+                    pass
 
     @property
     def pack(self) -> bool:
@@ -151,7 +153,7 @@ class FaceEdits:
         Args:
             words: for the history, e.g. ``applied the mask to 120 faces``.
         """
-        with self._locked():
+        with self._locked(translate=False):
             self._changed = None
             batch = self._backend.batch(words)
             try:
@@ -222,12 +224,17 @@ class FaceEdits:
         return self._packed if packed else self._files
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, *, translate: bool = True) -> Iterator[None]:
         if not self.folder.is_dir():
             raise BadInputError("there is no such folder of faces", where=self.folder)
         with self._journal.locked():
             self._recover()
-            yield
+            try:
+                yield
+            except OSError as error:
+                if not translate:  # it may be the caller's own
+                    raise
+                raise self._journal.problem(error) from error
 
     def _recover(self) -> None:
         for operation in reversed(self._journal.operations):

@@ -400,6 +400,19 @@ def test_matching(folder: Path) -> None:
     assert Catalog.open(folder).marked.tolist() == [False, True, False, True, False, False]
 
 
+def test_marks_stay_with_their_faces(folder: Path) -> None:
+    catalog = measured(folder)
+    catalog.mark([0, 3])
+    catalog.mark([3], marked=False)
+    edits = FaceEdits(folder)
+    edits.rename({"00000_0.jpg": "00001_0.jpg", "00001_0.jpg": "00000_0.jpg"})
+    assert Catalog.open(folder).marked.tolist() == [False, True, False, False, False]
+    catalog = catalog.reopened()
+    edits.replace_metadata("00001_0.jpg", outlined(read_face(folder / "00001_0.jpg"), 1.0))
+    for after in (Catalog.open(folder), catalog.reopened(), Catalog.open(folder)):
+        assert after.marked.tolist() == [False, True, False, False, False]
+
+
 def test_values_belong_to_the_picture(folder: Path) -> None:
     catalog = measured(folder)
     catalog.store_values({"00000_0.jpg": {"score": 10.0}, "00001_0.jpg": {"score": 20.0}})
