@@ -5,12 +5,12 @@ and a time of change); :meth:`Catalog.refresh`, run in a thread, measures the re
 The cache may be deleted, damaged or impossible to write at any time.
 """
 
+import hashlib
 import json
 import logging
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -250,6 +250,12 @@ class Catalog:
         """Why it is no usable face (``FaceFileError.code``); None where it is, or unknown."""
         return self._rows.problems[index] or None
 
+    @property
+    def keys(self) -> list[int]:
+        """:meth:`key` of every face."""
+        keys: list[int] = self._rows.facts["key"].tolist()
+        return keys
+
     def key(self, index: int) -> int:
         """64 bits that name this state of the file, but not its name: for thumbnails."""
         return int(self._rows.facts["key"][index])
@@ -451,9 +457,12 @@ def _carry_over(old: Rows, new: Rows) -> None:
 
 
 def _make_keys(rows: Rows) -> None:
-    facts = rows.facts
-    for i in np.flatnonzero(facts["key"] == 0):
-        text = f"{facts['size'][i]} {facts['stamp'][i] or rows.pack} {rows.names[i]}"
-        raw = text.encode("utf-8", "surrogateescape")
-        key = zlib.crc32(raw) << 32 | zlib.crc32(raw[::-1], 0x5EED)
-        facts["key"][i] = key or 1
+    missing = np.flatnonzero(rows.facts["key"] == 0)
+    if not len(missing):
+        return
+    sizes, stamps = (rows.facts[key][missing].tolist() for key in ("size", "stamp"))
+    keys = []
+    for i, size, stamp in zip(missing.tolist(), sizes, stamps, strict=True):
+        raw = f"{size} {stamp or rows.pack} {rows.names[i]}".encode("utf-8", "surrogateescape")
+        keys.append(int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest()) or 1)
+    rows.facts["key"][missing] = np.array(keys, np.uint64)

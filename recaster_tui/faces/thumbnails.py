@@ -52,8 +52,8 @@ class Thumbnails:
     ) -> None:
         self._catalog = catalog
         self._on_ready = on_ready
-        keys = (catalog.key(i) for i in range(len(catalog)))
-        self._cache = ThumbnailCache(cache_folder(catalog.folder), keys)
+        self._keys = catalog.keys
+        self._cache = ThumbnailCache(cache_folder(catalog.folder), self._keys)
         self._memory: OrderedDict[tuple[int, int], Thumbnail] = OrderedDict()
         self._bytes = 0
         self._failed: set[int] = set()
@@ -88,7 +88,7 @@ class Thumbnails:
                 return found
             if index in self._failed or self._closed:
                 return None
-        data = self._cache.get(self._catalog.key(index))
+        data = self._cache.get(self._keys[index])
         if data is not None and (stored := _decode(data)) is not None:
             return self._remember(index, size_px, stored)
         self.prefetch((index,))
@@ -101,11 +101,7 @@ class Thumbnails:
     def prefetch(self, indices: Iterable[int]) -> None:
         """Make these next, in this order, before all that was asked for earlier."""
         with self._condition:
-            new = [
-                i
-                for i in indices
-                if i not in self._failed and self._catalog.key(i) not in self._cache
-            ]
+            new = [i for i in indices if i not in self._failed and self._keys[i] not in self._cache]
             if not new or self._closed:
                 return
             chosen = set(new)
@@ -117,10 +113,7 @@ class Thumbnails:
     @property
     def made(self) -> int:
         """How many faces are done with, impossible ones included."""
-        return sum(
-            self._catalog.key(i) in self._cache or i in self._failed
-            for i in range(len(self._catalog))
-        )
+        return sum(key in self._cache or i in self._failed for i, key in enumerate(self._keys))
 
     def close(self) -> None:
         """End the threads; harmless when repeated."""
@@ -154,13 +147,13 @@ class Thumbnails:
                 while self._next < len(self._catalog) and self._cache.writable:
                     index = self._next
                     self._next += 1
-                    if self._catalog.key(index) not in self._cache:
+                    if self._keys[index] not in self._cache:
                         return index, False
                 self._condition.wait()
         return None
 
     def _make(self, index: int) -> None:
-        key = self._catalog.key(index)
+        key = self._keys[index]
         if key in self._cache or (index, _STORED) in self._memory:
             return
         try:
