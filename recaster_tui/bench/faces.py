@@ -98,7 +98,7 @@ def opening(count: int = FACES) -> list[Row]:
                     "MB",
                     None,
                     1,
-                    f"RSS, 24 MB of it thumbnails; sorting {cold['sort'] * 1000:.1f} ms",
+                    f"RSS; sorting {cold['sort'] * 1000:.1f} ms",
                 ),
             ]
         shutil.rmtree(folder)
