@@ -328,3 +328,38 @@ def test_pictures(
         await pilot.pause()
 
     assert snap_compare(desk.app, terminal_size=size, run_before=press)
+
+
+async def test_a_sharp_picture_once_the_hands_rest(
+    faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the terminal draws sixel or kitty: the same outlines, in more pixels, drawn once."""
+    from textual.widgets import Static
+
+    class Pixels(Static):
+        """Stands for textual-image's widget: a picture is set and shown."""
+
+        image: Any = None
+
+    pixels = Pixels(id="pixels")
+    pixels.display = False
+    monkeypatch.setattr("recaster_tui.ui.screens.mask_editor_base.pixel_widget", lambda _: pixels)
+    desk = Desk(faces)
+    async with desk.app.run_test(size=SIZE) as pilot:
+        keys = await desk.open(pilot)
+        await desk.until(pilot, lambda: pixels.display)
+        canvas = desk.editor.canvas
+        sharp, coarse = np.asarray(pixels.image), canvas._pixels
+        factor = sharp.shape[1] // coarse.shape[1]
+        assert factor >= 4 and sharp.shape[:2] == tuple(factor * s for s in coarse.shape[:2])
+        small = np.asarray(pixels.image.resize(coarse.shape[1::-1], 4), float)
+        assert np.abs(small - coarse).mean() < 12
+        await desk.until(pilot, lambda: pixels.region == canvas.region)
+        drawn: list[object] = []
+        monkeypatch.setattr(canvas, "post_message", drawn.append)
+        await pilot.pause(0.8)
+        assert not drawn and pixels.display  # showing it does not draw anew
+        monkeypatch.setattr(canvas, "post_message", type(canvas).post_message.__get__(canvas))
+        await keys.press("l")
+        assert not pixels.display
+        await desk.until(pilot, lambda: pixels.display)

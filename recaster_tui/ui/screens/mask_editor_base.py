@@ -44,11 +44,11 @@ class EditorBase(Screen[int | None]):
     BINDINGS: ClassVar[list[BindingType]] = MASK_KEYS
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual's type
     DEFAULT_CSS = """
-    MaskEditor #mask-box { layers: base pixels; width: 1fr; height: 1fr; }
-    MaskEditor #pixels { layer: pixels; }
-    MaskEditor #mask-columns { width: 1fr; height: 1fr; }
-    MaskEditor.-narrow MaskPanel { width: 29; }
-    MaskEditor.-no-panel MaskPanel { display: none; }
+    EditorBase #mask-box { layers: base pixels; width: 1fr; height: 1fr; }
+    EditorBase #pixels { layer: pixels; }
+    EditorBase #mask-columns { width: 1fr; height: 1fr; }
+    EditorBase.-narrow MaskPanel { width: 29; }
+    EditorBase.-no-panel MaskPanel { display: none; }
     """
 
     def __init__(

@@ -94,6 +94,8 @@ class MaskPanel(Lines):
     def lines(self, width: int, height: int) -> list[Strip]:
         """From above: face, count, polygons, keys."""
         facts, colours = self.facts, self.colours
+        if not facts.name:  # the first face is being read
+            return []
         muted, text = colours.muted(), colours.style("text", bold=True)
         made = [Words().add(_short(facts.name, width), text)]
         if facts.frame:
@@ -151,6 +153,8 @@ class MaskStatus(Lines):
     def lines(self, width: int, height: int) -> list[Strip]:
         """One line; the middle gives way first."""
         facts, colours = self.facts, self.colours
+        if not facts.name:
+            return []
         kind = ("include", "success") if facts.kind else ("exclude", "error")
         left = Words().add(f" {kind[0]} ", colours.style("background", on=kind[1], bold=True))
         if facts.changed:
