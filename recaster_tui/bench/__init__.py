@@ -9,6 +9,7 @@ _TITLES = {
     "extract": "From a video to aligned faces",
     "masks": "The automatic mask on people it has never seen",
     "faces": "Large facesets: opening, editing, the grid, checking",
+    "check": "Checking facesets with planted faults",
     "quality": "What training reaches, against exact truth",
 }
 KINDS = tuple(_TITLES)

@@ -1,6 +1,6 @@
 """Facesets with planted faults: rendered people, and among them faces of which we know the fault.
 
-Used by ``recaster bench faces`` and by the tests of the check.
+Used by ``recaster bench check`` and by the tests of the check.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from recaster_tui.demo.scene import scene_at
 from recaster_tui.faces.codec import jpeg_bytes, read_face, write_face
 from recaster_tui.faces.face import Face
 from recaster_tui.faces.geometry import alignment_matrix, landmarks_rect, transform_points
+from recaster_tui.faces.quality import Check
 from recaster_tui.faces.types import FaceType
 
 Image = NDArray[np.uint8]
@@ -293,3 +294,23 @@ def _damage(path: Path, kind: str, rng: np.random.Generator) -> None:
     else:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
         cv2.imwrite(str(path), picture)
+
+
+def judge_planted(check: Check, planted: Planted) -> tuple[int, list[str], list[tuple[str, str]]]:
+    """How many faults a check found with the right reason, those missed, the good ones accused.
+
+    A duplicate counts where either of the two is named.
+    """
+    said = {p.name: p for p in check.proposals}
+    found, missed = 0, []
+    for name, (code, kind) in planted.faults.items():
+        if code == "either":
+            continue
+        names = [name, *(n for n, fault in planted.faults.items() if fault == ("either", name))]
+        if any(code in said[n].codes for n in names if n in said):
+            found += 1
+        else:
+            instead = said[name].reason if name in said else "nothing"
+            missed.append(f"{name}: {code} ({kind}), said: {instead}")
+    accused = [(name, said[name].reason) for name in planted.good if name in said]
+    return found, missed, accused

@@ -33,6 +33,9 @@ class Appearance:
         covered: share of the face that lies in one unusual patch.
         patch: what part of the face that is, in words.
         rare: how rare the pose is, see ``subspace.leverage``.
+        sudden: share of the face in one patch that differs from the frames around it; NaN where
+            there are none.
+        sudden_patch: where that is.
     """
 
     texture: Floats
@@ -42,14 +45,20 @@ class Appearance:
     covered: Floats
     patch: list[str]
     rare: Floats
+    sudden: Floats
+    sudden_patch: list[str]
 
 
-def appearance(known: Measurements, usable: NDArray[np.bool_]) -> Appearance:
-    """Judge every face by the *usable* ones (n,)."""
+def appearance(
+    known: Measurements, usable: NDArray[np.bool_], near: list[NDArray[np.intp]]
+) -> Appearance:
+    """Judge every face by the *usable* ones (n,), and by those *near* in time (see ``Chains``)."""
     count = len(known)
     if usable.sum() < FEWEST:
-        nothing = np.full(count, np.nan, np.float32)
-        return Appearance(nothing, nothing, nothing, nothing, nothing, [""] * count, nothing)
+        nothing, no_words = np.full(count, np.nan, np.float32), [""] * count
+        return Appearance(
+            nothing, nothing, nothing, nothing, nothing, no_words, nothing, nothing, no_words
+        )
     pose = pose_terms(known.value("turn"), known.value("nod"))
     grey = np.array([cv2.cvtColor(t, cv2.COLOR_BGR2GRAY) for t in known.texture])
     texture = distances(histograms(grey), pose, 24, usable)
@@ -64,8 +73,23 @@ def appearance(known: Measurements, usable: NDArray[np.bool_]) -> Appearance:
     by_pose, *_ = np.linalg.lstsq(pose[usable], tone[usable], rcond=None)
     off = tone - pose @ by_pose
     unlike = np.abs(np.stack([standard(off[:, 0]), standard(off[:, 1])])).max(0)
+    changes = np.array(
+        [
+            pixels[i] - np.median(pixels[some], 0) if len(some) >= 3 else pixels[i] * np.nan
+            for i, some in enumerate(near)
+        ],
+        np.float32,
+    )
+    timed = np.isfinite(changes[:, 0])
+    sudden, where = np.full(count, np.nan, np.float32), [""] * count
+    if (timed & usable).sum() >= FEWEST:
+        shares, names = _patches(changes[timed], usable[timed])
+        sudden[timed] = shares
+        for i, name in zip(np.flatnonzero(timed).tolist(), names, strict=True):
+            where[i] = name
+    rare = leverage(pose)
     return Appearance(
-        texture.unusual, shape.unusual, colour.unusual, unlike, covered, patch, leverage(pose)
+        texture.unusual, shape.unusual, colour.unusual, unlike, covered, patch, rare, sudden, where
     )
 
 
@@ -120,7 +144,7 @@ def _patches(unexplained: Floats, usable: NDArray[np.bool_]) -> tuple[Floats, li
     for row in unlike.astype(np.float32):
         smooth = cv2.blur(_picture(np.minimum(row, 12.0)), (5, 5))
         found = (smooth > _BLOB).astype(np.uint8)
-        number, labels, stats, centres = cv2.connectedComponentsWithStats(found)
+        number, _, stats, centres = cv2.connectedComponentsWithStats(found)
         if number < 2:
             shares.append(0.0)
             names.append("")

@@ -26,14 +26,22 @@ class Chains:
             without a cut between them.
         jump: (n,) how much further a face lies from the line through its neighbours than those
             lie from each other, unit squares; NaN where there are none.
+        near: for each face up to six others a few frames away at about the same place, whatever
+            they look like.
     """
 
     members: list[NDArray[np.intp]]
     jump: Floats
+    near: list[NDArray[np.intp]]
 
-    def median(self, values: Floats) -> Floats:
-        """(n,) the median over each face's chain."""
-        return np.array([np.median(values[some]) for some in self.members], np.float32)
+    @property
+    def share(self) -> float:
+        """How many of the faces are in a chain of four and more, 0 to 1."""
+        return float((self.length >= 4).mean()) if self.members else 0.0
+
+    def median(self, values: Floats, i: int) -> float:
+        """The median over the chain of face *i*."""
+        return float(np.median(values[self.members[i]]))
 
     @property
     def length(self) -> NDArray[np.intp]:
@@ -55,23 +63,27 @@ def chains(frames: list[str], placement: Floats, looks: Floats) -> Chains:
     usable = (numbers >= 0) & np.isfinite(places).all(1)
     order = np.flatnonzero(usable)
     order = order[np.lexsort((order, numbers[order]))]
+    rank = np.zeros(count, np.intp)
+    rank[order] = np.arange(len(order))
     unit = looks - looks.mean(0)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
     jump = np.full(count, np.nan, np.float32)
     members: list[NDArray[np.intp]] = [np.array([i]) for i in range(count)]
-    chain: list[int] = []
-    found: list[list[int]] = []
+    near = [np.zeros(0, np.intp) for _ in range(count)]
+    chain_of: dict[int, list[int]] = {}
     for at, i in enumerate(order.tolist()):
+        near[i] = _near(order, at, numbers, places)
         jump[i] = _jump(order, at, numbers, places)
-        if chain and _linked(chain[-1], i, numbers, places, unit):
-            chain.append(i)
-        else:
-            found.append(chain)
-            chain = [i]
-    for chain in [*found, chain]:
-        for at, i in enumerate(chain):
-            members[i] = np.array(chain[max(0, at - _WINDOW) : at + _WINDOW + 1])
-    return Chains(members, jump)
+        # A covered or strange face in between breaks no chain.
+        for j in order[max(0, at - _REACH) : at][::-1].tolist():
+            if _linked(j, i, numbers, places, unit):
+                chain_of[i] = chain_of[j]
+                break
+        chain_of.setdefault(i, []).append(i)
+    for i, chain in chain_of.items():
+        place = int(np.searchsorted(rank[chain], rank[i]))
+        members[i] = np.array(chain[max(0, place - _WINDOW) : place + _WINDOW + 1])
+    return Chains(members, jump, near)
 
 
 def _linked(
@@ -80,8 +92,22 @@ def _linked(
     gap = int(numbers[other] - numbers[one])
     if not 1 <= gap <= _LONGEST_GAP:
         return False
-    near = _apart(places[one], places[other]) <= _NEAR * min(gap, 2)
-    return near and float(unit[one] @ unit[other]) >= _ALIKE
+    close = _apart(places[one], places[other]) <= _NEAR * min(gap, 2)
+    return close and float(unit[one] @ unit[other]) >= _ALIKE
+
+
+def _near(
+    order: NDArray[np.intp], at: int, numbers: NDArray[np.int64], places: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    i = order[at]
+    around = [*order[max(0, at - _REACH) : at], *order[at + 1 : at + 1 + _REACH]]
+    found = [
+        j
+        for j in around
+        if 1 <= abs(int(numbers[j] - numbers[i])) <= _LONGEST_GAP
+        and _apart(places[i], places[j]) <= _NEAR
+    ]
+    return np.array(found, np.intp)
 
 
 def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -33,7 +33,9 @@ ALIGN_ERROR, SOURCE_ERROR = 0.04, 0.03
 SHAPE_ERROR, SHAPE_SHARE = 0.16, 2.2
 UNLIKE = 9.5
 """Sum of three robust z-scores (texture, proportions, colour) from which a face stands out."""
-COVERED = 0.12
+UNLIKE_ALONE = 8.5
+COVERED, SUDDEN = 0.12, 0.085
+"""Share of the face in one unusual patch: for the set, and against the frames around it."""
 MASKED_OUT = 0.35
 
 
@@ -56,20 +58,19 @@ def judge(names: Sequence[str], known: Measurements) -> list[FaceScore]:
     """Score every face; *names* in the order of *known*."""
     count = len(known)
     findings: list[list[Finding]] = [[] for _ in range(count)]
+    linked = _linked(known)
     for i in range(count):
-        for found in (
-            *_exposure(known, i),
-            *_blur(known, i),
-            *_size(known, i),
-            *_pose(known, i),
-            *_metadata(known, i),
-        ):
-            findings[i].append(found)
+        findings[i] += _metadata(known, i)
+        findings[i] += _exposure(known, i)
+        if not findings[i]:  # else the edges looked at are not the face's
+            findings[i] += _blur(known, linked, i)
+        findings[i] += _size(known, i)
+        findings[i] += _pose(known, i)
         if known.doubt[i]:
             words = f"the detector was not sure: {known.doubt[i]}"
             findings[i].append(Finding("doubtful", 0.55, 1.0, 0.0, words))
     clean = np.array([not any(f.severity >= 0.3 for f in some) for some in findings], bool)
-    judged = _compare(known, clean)
+    judged = _compare(known, linked, clean)
     for i in range(count):
         # A picture that is black, white or out of focus says nothing about what is on it.
         codes = {f.code for f in findings[i] if f.severity >= 0.3}
@@ -93,13 +94,16 @@ def judge(names: Sequence[str], known: Measurements) -> list[FaceScore]:
     return scores
 
 
-def _compare(known: Measurements, clean: NDArray[np.bool_]) -> Judged:
+def _linked(known: Measurements) -> Chains:
+    green = np.ascontiguousarray(known.texture[:, :, :, 1])
+    return chains(known.frame, known.placement, histograms(green))
+
+
+def _compare(known: Measurements, linked: Chains, clean: NDArray[np.bool_]) -> Judged:
     count = len(known)
     if clean.sum() < FEWEST:
         clean = np.ones(count, bool)
-    looks = appearance(known, clean)
-    grey = known.texture[:, :, :, 1] if count else np.zeros((0, 40, 40), np.uint8)
-    linked = chains(known.frame, known.placement, histograms(np.ascontiguousarray(grey)))
+    looks = appearance(known, clean, linked.near)
     if count < FEWEST:
         return Judged(looks, linked, None, np.full(count, np.nan, np.float32))
     pose = pose_terms(known.value("turn"), known.value("nod"))
@@ -139,7 +143,7 @@ def _exposure(known: Measurements, i: int) -> list[Finding]:
     return []
 
 
-def _blur(known: Measurements, i: int) -> list[Finding]:
+def _blur(known: Measurements, linked: Chains, i: int) -> list[Finding]:
     blur = float(known.value("blur")[i])
     usual = _usual(known, "blur")
     logs = np.log(np.maximum(known.value("blur"), 0.2))
@@ -153,12 +157,18 @@ def _blur(known: Measurements, i: int) -> list[Finding]:
         if blur >= 1.4 * limit and usual < BLUR:
             severity = max(severity, 0.75)
         return [Finding("blurred", severity, blur, limit, words)]
+    around = linked.median(known.value("blur"), i)
+    if len(linked.members[i]) >= 4 and blur > 1.38 * around and blur > max(1.3 * usual, BLUR_FROM):
+        words = (
+            f"blurred: its edges are {blur:.1f} px wide, those of the frames around {around:.1f}"
+        )
+        return [Finding("blurred", _steep(blur / around / 1.38), blur, 1.38 * around, words)]
     across, down = (float(known.value(name)[i]) for name in ("blur_across", "blur_down"))
     if math.isnan(across) or math.isnan(down):
         return []
     worst, name = (across, "blur_across") if across > down else (down, "blur_down")
     limit = max(BLUR, 2.4 * _usual(known, name))
-    if worst > limit and worst > 2.0 * min(across, down) and blur > 1.15 * usual:
+    if worst > limit and worst > 2.0 * min(across, down) and blur > 1.3 * usual:
         way = "sideways" if across > down else "up and down"
         words = f"blurred by motion {way}: edges of {worst:.1f} px, the set's {limit / 2.4:.1f}"
         return [Finding("blurred", 0.55, worst, limit, words)]
@@ -229,44 +239,61 @@ def _strange(known: Measurements, judged: Judged, i: int) -> list[Finding]:
     off, gain = float(judged.off[i]), float(fit.gain[i])
     length = float(fit.displacement[i])
     jump = float(linked.jump[i])
-    leaps = jump >= 0.05
-    if length >= 0.05 and (
-        (off >= 4.0 and gain >= 0.33)
-        or (off >= 7.0 and gain >= 0.2)
-        or (leaps and off >= 3.3 and gain >= -0.05)
-    ):
-        words = "misaligned: " + _offset_words(fit.offset[i])
-        if leaps:
-            words += "; its neighbours in time are elsewhere"
-        severity = _steep(length / 0.06, 0.55)
-        return [Finding("misaligned", severity, length, 0.06, words)]
+    shown = length >= 0.05
+    far = off >= 9.0 and length >= 0.12 and gain >= 0.1
+    if shown and (far or (off >= 4.0 and gain >= 0.33) or (off >= 7.0 and gain >= 0.2)):
+        return [_misaligned(fit, jump, i)]
 
     unlike = looks.texture + looks.shape + looks.colour
-    own, shape = float(unlike[i]), float(looks.shape[i])
-    rare = float(looks.rare[i])
-    slack = 2.0 * math.log(max(1.0, rare / 3))
-    middle = float(linked.median(unlike)[i]) if len(linked.members[i]) >= 4 else math.nan
-    if not math.isnan(middle):
-        # One and the same person: the frames around it know better.
-        person = min(own, middle + 2.0)
-        proportions = min(shape, float(linked.median(looks.shape)[i]) + 1.5)
-    else:
-        person, proportions = own, shape
-    if person >= UNLIKE + slack and proportions >= 2.3:
+    own, shape, tone = float(unlike[i]), float(looks.shape[i]), float(looks.tone[i])
+    slack = 2.0 * math.log(max(1.0, float(looks.rare[i]) / 3))
+    chained = len(linked.members[i]) >= 4
+    # One and the same person without a cut: the frames around it know better.
+    person = min(own, float(linked.median(unlike, i)) + 2.0) if chained else own
+    if chained:
+        shape = min(shape, float(linked.median(looks.shape, i)) + 1.5)
+    # In a film hardly a face stands alone.
+    limit = UNLIKE + slack if chained or linked.share < 0.7 else UNLIKE_ALONE + slack
+    if person >= limit and (shape >= 2.3 or (tone >= 5.0 and shape >= 1.2)):
         words = "another person? its " + _likeness_words(looks, i) + " not those of the set"
-        severity = _steep(person / UNLIKE, 0.55)
-        return [Finding("other-person", severity, person, UNLIKE, words)]
+        severity = _steep(person / limit, 0.55)
+        return [Finding("other-person", severity, person, limit, words)]
 
-    covered = float(looks.covered[i])
-    limit = COVERED + 0.04 * math.log(max(1.0, rare))
+    if shown and 0.05 <= jump <= 0.4 and off >= 3.3 and gain >= -0.05:
+        return [_misaligned(fit, jump, i)]
+    return _covered(judged, i, slack)
+
+
+def _misaligned(fit: Fit, jump: float, i: int) -> Finding:
+    length = float(fit.displacement[i])
+    words = "misaligned: " + _offset_words(fit.offset[i])
+    if jump >= 0.05:
+        words += "; its neighbours in time are elsewhere"
+    return Finding("misaligned", _steep(length / 0.06, 0.55), length, 0.06, words)
+
+
+def _covered(judged: Judged, i: int, slack: float) -> list[Finding]:
+    looks, linked = judged.looks, judged.chains
+    covered, sudden = float(looks.covered[i]), float(looks.sudden[i])
+    limit = COVERED + 0.04 * math.log(max(1.0, float(looks.rare[i])))
     if covered > limit:
         words = f"something covers {covered:.0%} of the face around the {looks.patch[i]}"
         return [Finding("occluded", _steep(covered / limit, 0.55), covered, limit, words)]
-    sudden = math.isnan(middle) or own - middle >= 4.0
+    if sudden > SUDDEN:
+        words = (
+            f"something covers {sudden:.0%} of the face around the {looks.sudden_patch[i]}: "
+            "the frames around it do not have it"
+        )
+        return [Finding("occluded", _steep(sudden / SUDDEN, 0.55), sudden, SUDDEN, words)]
     surface = float(looks.texture[i] + looks.colour[i])
-    limit = UNLIKE - 1.0 + slack
-    if surface >= limit and shape < 3.0 and sudden and float(looks.colour[i]) >= 2.5:
-        where = f" around the {looks.patch[i]}" if looks.patch[i] else ""
+    alone = len(linked.members[i]) == 1 and len(linked.near[i]) >= 3
+    still = abs(float(linked.jump[i])) < 0.3
+    limit = 6.0 if alone and still else UNLIKE - 1.0
+    chained = len(linked.members[i]) >= 4
+    usual = float(linked.median(looks.texture + looks.colour, i)) if chained else 0.0
+    if surface - max(0.0, usual) >= limit + slack and float(looks.shape[i]) < 3.0:
+        patch = looks.patch[i] or looks.sudden_patch[i]
+        where = f" around the {patch}" if patch else ""
         words = f"something seems to cover a part of the face{where}: skin and edges are unusual"
         return [Finding("occluded", _steep(surface / limit, 0.5), surface, limit, words)]
     return []
