@@ -124,6 +124,8 @@ async def test_walking_through_the_faces(faces: Path) -> None:
     desk = Desk(faces)
     async with desk.app.run_test(size=SIZE) as pilot:
         keys = await desk.open(pilot)
+        panel = desk.editor.query_one("#mask-panel")
+        assert names[0] in panel._drawn[0].text  # before any key
         await keys.press("n")
         assert desk.editor.position == 2
         await keys.press("n")

@@ -107,10 +107,10 @@ class EditorBase(Screen[int | None]):
         yield Vertical(columns, MaskStatus(id="mask-status"), id="mask-all")
         yield KeyBar()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """The first face."""
         self.canvas.focus()
-        await self._open(self.position)
+        self.call_after_refresh(self._open, self.position)  # nothing can be shown before
 
     async def on_screen_suspend(self) -> None:
         """Another mode is in front: what was drawn is safe."""
