@@ -1,6 +1,6 @@
 """A few settings in a dialog: choices by left and right, numbers and text by typing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -127,6 +127,20 @@ class FieldForm(Lines, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         """Letters go into a typed value; the first one replaces it."""
+        # Here and not through the bindings: those come round later, and keys that follow one
+        # another quickly (a slow line) would change places.
+        at_once: dict[str, Callable[[], None]] = {
+            "backspace": self.action_erase,
+            "enter": self.action_submit,
+            "up": lambda: self.action_row(-1),
+            "down": lambda: self.action_row(1),
+            "left": lambda: self.action_change(-1),
+            "right": lambda: self.action_change(1),
+        }
+        if (action := at_once.get(event.key)) is not None:
+            event.stop()
+            action()
+            return
         item, letter = self.current, event.character
         if letter is None or not letter.isprintable():
             return
