@@ -94,6 +94,8 @@ class RecasterApp(App[int]):
         self.modes_shown = ALL_MODES
         self.on_leaving: list[Callable[[], Awaitable[None]]] = []
         self._autostart = autostart
+        self.after_paint: list[Callable[[Any], None]] = []
+        """Told what Textual has just written: pixels that lay there must be drawn again."""
         self._left_run = False
         self._known_live: set[str] = set()
         self._watch = watch
@@ -169,6 +171,11 @@ class RecasterApp(App[int]):
             with contextlib.suppress(OSError, RuntimeError):
                 await close()
         await self.supervisor.aclose()
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        super()._display(screen, renderable)
+        for follow in self.after_paint if renderable is not None else ():
+            follow(renderable)
 
     # -- bugs -----------------------------------------------------------------------------------
 

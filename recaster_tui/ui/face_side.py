@@ -83,11 +83,11 @@ class Reading:
 
 def read_check(folder: Path) -> "Check | None":
     """*Thread.* What the last check of these faces found."""
-    try:
-        from recaster_tui.faces.quality import load_check
+    from recaster_tui.faces.quality import load_check
 
+    try:
         return load_check(folder)
-    except (RecasterError, ImportError) as error:
+    except RecasterError as error:
         log.info("check of %s: %s", folder, error)
         return None
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -31,6 +32,7 @@ from recaster_tui.ui.screens.faces_poses import PosesScreen
 from recaster_tui.ui.screens.faces_prune import PruneScreen
 from recaster_tui.ui.screens.faces_trash import TrashScreen
 from recaster_tui.ui.screens.skipped import SkippedScreen
+from recaster_tui.ui.sixel import sixels
 from recaster_tui.ui.widgets.coverage_map import CoverageMap
 from recaster_tui.ui.widgets.face_grid import FaceGrid
 from recaster_tui.ui.widgets.field_form import FieldForm
@@ -200,6 +202,65 @@ async def test_pictures_that_arrive_are_painted_alone(
     there.add(2)
     await until(pilot, lambda: 2 not in grid.missing)
     assert painted == [Region(2 * grid.pitch, 0, grid.tile, grid.tile // 2)]
+
+
+def read_sixels(text: str, height: int, width: int) -> np.ndarray:
+    """What a terminal makes of sixel text: (h, w, 3) percent, by the format's own rules."""
+    body = re.sub(r"^\x1bP[0-9;]*q\"[0-9;]*", "", text).removesuffix("\x1b\\")
+    out = np.full((height + 6, width, 3), -1)
+    table: dict[int, tuple[int, ...]] = {}
+    x = y = now = 0
+    pattern = r"#(\d+)(?:;2;(\d+);(\d+);(\d+))?|!(\d+)([?-~])|([?-~])|(\$)|(-)"
+    for found in re.finditer(pattern, body):
+        number, red, green, blue, repeat, repeated, one, home, down = found.groups()
+        if number:
+            now = int(number)
+            if red:
+                table[now] = (int(red), int(green), int(blue))
+        elif home or down:
+            x, y = 0, y + (6 if down else 0)
+        else:
+            bits, wide = ord(repeated or one) - 63, int(repeat or 1)
+            for row in range(6):
+                if bits >> row & 1:
+                    out[y + row, x : x + wide] = table[now]
+            x += wide
+    return out[:height]
+
+
+def test_sixels_hold_the_picture() -> None:
+    rng = np.random.default_rng(1)
+    blocks = rng.integers(0, 256, (5, 4, 3), np.uint8).repeat(5, 0).repeat(9, 1)[:23]
+    drawn = read_sixels(sixels(blocks), 23, 36)
+    assert abs(drawn * 2.55 - blocks).max() < 3  # 20 colours fit; percents are coarse
+
+
+async def test_sixels_are_sent_once_until_their_cells_are_painted(
+    live: tuple[FacesScreen, Pilot[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, pilot = live
+    grid, sent = screen.grid, []
+    driver = pilot.app._driver
+    assert driver is not None
+    monkeypatch.setattr(driver, "write", lambda text: sent.append(text.count("\x1bP0;1")))
+    grid.cell = (10, 20)
+    grid._sharpen_soon()
+    whole = sum(len(faces) for _, faces in grid.picture_rows())
+    await until(pilot, lambda: sum(sent) == whole)
+    sent.clear()
+    await pilot.press("l", "l")
+    await pilot.pause(0.1)
+    assert sum(sent) == 0  # a cursor move sends none
+    grid.refresh(Region(0, 0, 3, 1))
+    await until(pilot, lambda: sum(sent) == 1)  # the one whose cells were painted again
+    sent.clear()
+    await pilot.press("o")
+    await pilot.pause(0.2)
+    assert sum(sent) == 0  # none over a dialog
+    await pilot.press("escape")
+    await until(pilot, lambda: sum(sent) >= whole)
+    await pilot.press("pagedown")
+    assert not grid._sharp  # half-blocks while things move
 
 
 async def test_large_face_and_overlays(live: tuple[FacesScreen, Pilot[int]]) -> None:

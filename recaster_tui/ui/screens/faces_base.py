@@ -19,6 +19,7 @@ from recaster_tui.errors import RecasterError
 from recaster_tui.ui import face_facts
 from recaster_tui.ui.face_picture import Overlay, Source, draw_face, draw_source, find_source
 from recaster_tui.ui.face_side import FaceSide, Reading
+from recaster_tui.ui.hires import USUAL_CELL
 from recaster_tui.ui.screens.base import ModeScreen
 from recaster_tui.ui.screens.faces_keys import FACES_KEYS, FIRST_KEYS
 from recaster_tui.ui.sharp import SharpPicture
@@ -97,6 +98,8 @@ class FacesBase(ModeScreen):
             grid = self.grid_of(side)
             grid.pictures = pictures
             grid.hint = "reading …"
+            if terminal is not None and terminal.images is Images.SIXEL:
+                grid.cell = terminal.cell or USUAL_CELL
             self._wire(grid, side)
         self.detail.pictures = pictures
         self._sharp = SharpPicture(

@@ -5,6 +5,7 @@ A widget a face repaints every picture for each cursor move (147 KB); here two c
 only the cells of pictures that arrived are painted again.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,10 +17,12 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.errors import NoWidget
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
 
 from recaster_tui.ui.palette import Palette, palette
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 TILES = (10, 12, 16, 20, 24, 32, 44, 60)
 """Widths of a face in cells; a cell is one pixel wide and two high."""
 USUAL_TILE = 16
+_SHARP_AFTER = 0.35  # seconds without scrolling until pixels replace half-blocks
+_KEPT_SHARP = 240  # encoded pictures: 10 to 30 KB each
 _KEPT = 1_500  # pictures as strips: about 15 KB each at the usual size
 _POLL_SECONDS = 0.08
 _SLICE_SECONDS = 0.012  # of drawing pictures that arrived, between two keys
@@ -139,10 +144,23 @@ class FaceGrid(ScrollView, can_focus=True):
         self.missing: set[int] = set()
         self._seen: tuple[int, int, int, int] | None = None
         self._ground: object = None
+        self.cell: tuple[int, int] | None = None  # pixels of a cell, where sixels can be shown
+        self._sixels: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._sharp: dict[int, str] = {}  # by place
+        self._unsent: set[int] = set()
+        self._sharpen_at: Timer | None = None
+        self._sharpening: asyncio.Task[None] | None = None
 
     def on_mount(self) -> None:
         """Look for pictures that arrived."""
         self.set_interval(_POLL_SECONDS, self.take_arrived)
+        if (after := getattr(self.app, "after_paint", None)) is not None:
+            after.append(self._painted)
+
+    def on_unmount(self) -> None:
+        """Nothing is drawn any more."""
+        if (after := getattr(self.app, "after_paint", None)) is not None:
+            after.remove(self._painted)
 
     # -- what is shown --------------------------------------------------------------------------
 
@@ -211,7 +229,7 @@ class FaceGrid(ScrollView, can_focus=True):
     @property
     def columns(self) -> int:
         """Faces side by side."""
-        return max(1, (self.scrollable_content_region.width + 1) // (self.wanted + 1))
+        return max(1, self.scrollable_content_region.width // (self.wanted + 1))
 
     @property
     def rows_in_sight(self) -> int:
@@ -245,7 +263,7 @@ class FaceGrid(ScrollView, can_focus=True):
         width, columns, before = self.scrollable_content_region.width, self.columns, self.tile
         self.tile = self.wanted
         rows = self.rows_in_sight
-        for tile in range(self.wanted + 2, width // columns, 2):
+        for tile in range(self.wanted + 2, width // columns, 2):  # a gap is always left
             self.tile = tile
             if self.rows_in_sight < rows:
                 self.tile = tile - 2
@@ -294,6 +312,7 @@ class FaceGrid(ScrollView, can_focus=True):
             *range(max(0, sight.start - reach), sight.start),
         ]
         self.missing.clear()
+        self._sharpen_soon()
         if self.pictures:
             self.wish(self.faces[near].tolist())
         self.post_message(self.Scrolled(self))
@@ -442,6 +461,100 @@ class FaceGrid(ScrollView, can_focus=True):
             self._strips.popitem(last=False)
         return made
 
+    # -- sixels ---------------------------------------------------------------------------------
+
+    def _sharpen_soon(self) -> None:
+        """Half-blocks while things move; pixels once they rest."""
+        self._sharp.clear()
+        self._unsent.clear()
+        if self.cell is None or not self.pictures:
+            return
+        if self._sharpen_at is not None:
+            self._sharpen_at.stop()
+        self._sharpen_at = self.set_timer(_SHARP_AFTER, self._sharpen)
+
+    def _sharpen(self) -> None:
+        if self._sharpening is None or self._sharpening.done():
+            self._sharpening = asyncio.create_task(self._encode())
+
+    async def _encode(self) -> None:
+        """Encode the pictures of whole rows in a thread, paint each as it is ready."""
+        seen = None
+        while seen != self._seen:  # scrolled meanwhile: the new ones
+            seen, again = self._seen, []
+            first = self.top_row * self.columns
+            whole = range(first, min(len(self), first + self.rows_in_sight * self.columns))
+            for place in whole:
+                if self.cell is None or self.faces is None or seen != self._seen:
+                    break
+                face = int(self.faces[place])
+                pixels = self.picture(face, 128)
+                if pixels is None:
+                    again.append(place)
+                    continue
+                key, size = (self.key(face), self.tile), self.cell
+                text = self._sixels.get(key)
+                if text is None:
+                    text = await asyncio.to_thread(_encoded, pixels, self.tile, size)
+                    self._sixels[key] = text
+                    while len(self._sixels) > _KEPT_SHARP:
+                        self._sixels.popitem(last=False)
+                if seen == self._seen and place not in self.missing:
+                    self._sharp[place] = text
+                    self._unsent.add(place)
+                    self._send()
+            if again and seen == self._seen:
+                await asyncio.sleep(_SHARP_AFTER)
+                seen = None
+
+    def _painted(self, update: object) -> None:
+        """Textual has written: pictures whose cells it painted get their pixels again."""
+        if not self._sharp or not self.is_mounted:
+            return
+        spans: list[tuple[int, int, int]] | None = getattr(update, "spans", None)
+        at = self.region.offset
+        for place in self._sharp:
+            region = self._picture_region(place).translate(at)
+            if spans is None or any(
+                region.y <= y < region.bottom and left < region.right and right > region.x
+                for y, left, right in spans
+            ):
+                self._unsent.add(place)
+        if self._unsent:
+            self._send()
+
+    def _send(self) -> None:
+        """Draw pixels over the half-blocks of cells that nothing else covers.
+
+        They go past Textual, which loses count of columns behind a sixel in a line. It repaints
+        what it knows, half-blocks, and the app tells :meth:`_painted`.
+        """
+        driver = self.app._driver
+        if driver is None or not self.screen.is_active or not self.is_on_screen:
+            return
+        at, out = self.region.offset, []
+        for place in sorted(self._unsent & self._sharp.keys()):
+            region = self._picture_region(place).translate(at)
+            if self._uncovered(region):
+                move = f"\x1b[{region.y + 1};{region.x + 1}H"
+                out.append(f"\x1b7{move}{self._sharp[place]}\x1b8")
+        self._unsent.clear()
+        if out:
+            driver.write("".join(out))
+            driver.flush()
+
+    def _uncovered(self, region: Region) -> bool:
+        """Whether no message lies over it."""
+        for x in (region.x, region.x + region.width // 2, region.right - 1):
+            for y in (region.y, region.y + region.height // 2, region.bottom - 1):
+                try:
+                    widget, _ = self.screen.get_widget_at(x, y)
+                except NoWidget:
+                    return False
+                if widget is not self:
+                    return False
+        return True
+
     # -- drawing --------------------------------------------------------------------------------
 
     def _corner(self, place: int) -> tuple[int, int]:
@@ -536,6 +649,18 @@ class FaceGrid(ScrollView, can_focus=True):
             return Strip.blank(width)
         text, style = lines[at]
         return Strip([Segment("  "), Segment(text, style)]).adjust_cell_length(width)
+
+
+def _encoded(pixels: "NDArray[np.uint8]", tile: int, cell: tuple[int, int]) -> str:
+    """Sixels of a picture that fills tile × tile/2 cells."""
+    import cv2
+    import numpy as np
+
+    from recaster_tui.ui.sixel import sixels
+
+    size = (tile * cell[0], tile // 2 * cell[1])
+    how = cv2.INTER_AREA if pixels.shape[0] > size[1] else cv2.INTER_CUBIC
+    return sixels(np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8))
 
 
 def fitted(pixels: "NDArray[np.uint8]", side: int) -> "NDArray[np.uint8]":
