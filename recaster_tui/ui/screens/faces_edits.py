@@ -337,7 +337,7 @@ class FacesEdits(FacesBase):
     def _trash(self, side: FaceSide, names: list[str], reason: str = "") -> str:
         assert side.edits is not None
         side.edits.trash(names, reason)
-        return f"{plural(len(names), 'face')} moved to the trash; u brings them back"
+        return f"{plural(len(names), 'face')} moved to the trash; u undoes it"
 
     def action_undo(self) -> None:
         """Take back the last edit of this side."""
