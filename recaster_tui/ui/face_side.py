@@ -386,7 +386,7 @@ class FaceSide:
             yaw, pitch, roll = (
                 self.written(key, v) for key, v in zip(("yaw", "pitch", "roll"), pose, strict=True)
             )
-            rows.append(Value("yaw, pitch", f"{yaw}, {pitch}  roll {roll}"))
+            rows += [Value("yaw, pitch", f"{yaw}, {pitch}"), Value("roll", roll)]
         told = {"yaw", "pitch", "roll", "size", "has_polygons", "has_xseg", "doubt", SCORE}
         for key, info in self.columns.items():
             if key in told or key.startswith(("finding.", "sort_")):

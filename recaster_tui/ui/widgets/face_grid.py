@@ -606,7 +606,7 @@ class FaceGrid(ScrollView, can_focus=True):
         look = self._look(place == self.cursor, chosen, colours)
         if line == 1:
             style = colours.muted() if look is None else look
-            return [Segment(_cut(caption.note, self.tile), style)]
+            return [Segment(" ", style), Segment(_cut(caption.note, self.tile - 1), style)]
         if caption.marked:
             mark = Segment("◆", colours.style("accent", bold=True) if look is None else look)
         else:

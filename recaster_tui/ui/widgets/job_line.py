@@ -78,7 +78,8 @@ def job_line(job: JobState, colours: Palette, width: int) -> Strip:
     line.add(f"{what}: {ended}", colour).add(f" after {words.duration(job.seconds)}",
                                              colours.muted())  # fmt: skip
     right = Words().add("esc", colours.style("accent", bold=True)).add(" hides ", colours.muted())
-    text = job.text or " · ".join(f"{value:,} {_plain(key)}" for key, value in job.counts.items())
+    text = job.text or "".join(job.notes[-1:])
+    text = text or " · ".join(f"{value:,} {_plain(key)}" for key, value in job.counts.items())
     if job.hint and job.status in (JobStatus.FAILED, JobStatus.LOST):
         text = f"{text} – {job.hint}" if text else job.hint
     return sides(_shortened(line, text, width - right.length - 2, colours), right, width)
