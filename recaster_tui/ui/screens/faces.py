@@ -81,7 +81,8 @@ class FacesScreen(FacesEdits):
             self.notify(text, title=f"{title} failed", severity="error", timeout=15)
         else:
             done = "stopped" if job.status is JobStatus.STOPPED else "done"
-            self.notify(job.text or "".join(job.notes[-1:]) or done, title=f"{title}: {done}", timeout=6)
+            said = job.text or "".join(job.notes[-1:]) or done
+            self.notify(said, title=f"{title}: {done}", timeout=6)
 
     def hide_jobs(self) -> bool:
         """Lines of jobs that are over."""
