@@ -14,6 +14,7 @@ from recaster_tui.options.parse import coerce
 from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, SideBatch
 from recaster_tui.training.models.engine import Model
+from tests.parity import quick96_race
 from tests.parity.goldens import (
     GRADIENT,
     WEIGHTS,
@@ -39,21 +40,16 @@ ROUGH = {"XSeg": (4.0, 10.0, 3.0)}
 """Factors on the tolerances of gradient l2, elements and movement. XSeg's 36 thresholded layers
 amplify rounding: against float64 the original's gradients are off by 1.7e-3 (l2 of a tensor) and
 3.8e-2 (elements), ours by 2.8e-3 and 4.3e-2."""
-RACED = {"Quick96": 0.25}
-"""Quick96's golden cannot be followed beyond its first loss and start gradient (both equal ours).
+RACED = {"Quick96": 0.05}
+"""Losses after the third where the original raced (:mod:`tests.parity.quick96_race`).
 
-The original's first update has the size of one RMSprop step in every tensor, but its signs agree
-with its *own* recorded start gradient (first 8 elements of each tensor) to 99.7 % in decoder_src,
-80 % in decoder_dst, 48 % in the encoder, 21 % in inter. In decoder_dst they agree where
-backpropagation passes first (output layers, mask branch, res2, upscale2) and begin to differ just
-behind upscale2. So the likely cause is a data race there: a layer's weights are updated before the
-same iteration's backpropagation has read them. Simulated with our networks (signs in decoder_dst,
-encoder, inter): updated in place in upscale2, res1.conv2 and res1.conv1 of decoder_dst 97, 88 and
-92 %; in all of decoder_dst 91, 73 and 85 %; in every network before backpropagation begins
-93, 41 and 79 %. The losses of iteration 2 are then 7.24/7.32 instead of 7.21/7.24 without a race
-and the original's 7.37/7.36: closer, not equal. It was not observed in TensorFlow itself. So later
-losses are judged only roughly, weights and views not at all, and this case does not prove the
-every-third-iteration schedule (tests/nets does)."""
+Simulated, the recorded first update and the loss of iteration 2 (to 4e-5) follow. Which layers
+raced is known for this update only. If the same did in all, the losses of iteration 3 follow to
+1.7e-3 (without a race there: 3.1e-2), those of 4 to 6 to 3.2e-2 only. So these are judged roughly,
+weights and views after 6 iterations not at all. Iteration 3 shows that it trains the previous
+batch again (the next one is off by 2.4e-2), not that it does so unwarped (that makes 2e-4;
+tests/nets does).
+"""
 VIEW = 0.06
 """Root mean square of a picture after the last iteration: a rough check, rounding has grown."""
 SMALL = 16
@@ -153,14 +149,18 @@ def judge(case: Case) -> list[Deviation]:
     rough = ROUGH.get(info["model"], (1.0, 1.0, 1.0))
     result = _gradients(model, batches[0], want, rough)
     start = _weights(model)
+    if raced:
+        quick96_race.install(model)
     shown, samples = [], []
     for i in range(info["iters"]):
         step = model.train_step(batches[i % len(batches)])
         assert bool(step.finite)
         shown.append(step.losses.numpy())
         samples.append(step.per_sample.numpy())
-        if i == 0 and not raced:
+        if i == 0:
             result += _changes("after1", model, start, want, rough[2])
+        if i == 0 and raced:
+            result += quick96_race.first_update(start, _weights(model), want)
     result += _losses(np.stack(shown), np.stack(samples), want, raced)
     if raced:
         return result
@@ -218,7 +218,7 @@ def _losses(
     result = []
     for name, got, expected in pairs:
         result.append(relative(f"{name} at 1", got[0], expected[0], FIRST_LOSS))
-        result.append(relative(f"{name} at 2-3", got[1:3], expected[1:3], raced or NEXT_LOSSES))
+        result.append(relative(f"{name} at 2-3", got[1:3], expected[1:3], NEXT_LOSSES))
         if len(got) > 3:
             later = relative(f"{name} to {len(got)}", got[3:], expected[3:], raced or LATER_LOSSES)
             result.append(later)
