@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recaster_tui.faces.face import Face
+from recaster_tui.faces.jpeg import read_header
 from recaster_tui.faces.pose import pitch_yaw_roll
 
 DOUBT_KEY = "recaster_doubt"
@@ -89,6 +90,15 @@ def measure(data: bytes, scan: int, face: Face) -> tuple[NDArray[np.float32], in
 def picture_id(data: bytes, scan: int) -> int:
     """64 bits that name the picture data of a JPEG: CRC-32 and length."""
     return zlib.crc32(memoryview(data)[scan:]) << 32 | (len(data) - scan) & 0xFFFFFFFF
+
+
+def picture_of(data: bytes) -> int:
+    """:func:`picture_id` of a complete JPEG.
+
+    Raises:
+        FaceFileError: it is no JPEG.
+    """
+    return picture_id(data, read_header(lambda at, count: data[at : at + count], len(data)).scan)
 
 
 def decode_small(

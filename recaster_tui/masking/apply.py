@@ -5,7 +5,7 @@ rewrite a file, undoable. A file that cannot be used is named and left alone; th
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from recaster_tui.errors import BadInputError
 from recaster_tui.faces.catalog import Catalog, shown_name
+from recaster_tui.faces.catalog_rows import picture_of
+from recaster_tui.faces.codec import decode_jpeg
 from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.face import Face, FaceFileError, Polygon
 from recaster_tui.faces.faceset import Skipped
@@ -94,7 +96,7 @@ def apply_masks(
     def work() -> None:
         for item, found in zip(waiting, _draw(masker, waiting, result, report), strict=True):
             if found is not None:
-                drawn[item.index] = _become(found, item.face, target)
+                drawn[item.index] = _Drawn(item.picture_id, _become(found, item.face, target))
         waiting.clear()
 
     for done, index in enumerate(wanted):
@@ -110,7 +112,9 @@ def apply_masks(
             if only_unlabelled and face.polygons:
                 result.unchanged += 1
                 continue
-            waiting.append(_Waiting(index, name, face, catalog.pixels(index)))
+            data = catalog.jpeg(index)
+            pixels = decode_jpeg(data, catalog.folder / name)
+            waiting.append(_Waiting(index, name, face, pixels, picture_of(data)))
         except FaceFileError as error:
             _skip(result, report, name, error)
             continue
@@ -130,12 +134,18 @@ class _Waiting:
     name: str
     face: Face
     picture: Picture
+    picture_id: int
 
 
-_Drawn = bytes | list[Polygon]
+@dataclass(frozen=True)
+class _Drawn:
+    """What goes into the face with that picture, whatever it is called by then."""
+
+    picture_id: int
+    content: bytes | list[Polygon]
 
 
-def _become(mask: Mask, face: Face, target: Target) -> _Drawn:
+def _become(mask: Mask, face: Face, target: Target) -> bytes | list[Polygon]:
     if target is Target.MASK:
         return encode_xseg_mask(mask >= 0.5)
     return to_polygons(mask, face.shape[1], face.shape[0])
@@ -151,15 +161,17 @@ def _write(
     report: Reporter,
 ) -> None:
     """All in one edit, which one undo takes back, and in the end: drawing may take an hour, and
-    meanwhile the faces can be edited by others. So each file is read again."""
+    meanwhile the faces can be edited and renamed by others. So each file is read again."""
     if not drawn:
         return
     with FaceEdits(catalog.folder).batch(f"applied the {target} drawn by {drawn_by}") as batch:
-        for done, (index, found) in enumerate(drawn.items()):
+        places = _places_now(catalog, drawn)
+        for done, (name, now, place, found) in enumerate(places):
             report.progress(done, len(drawn), f"writing {_PLURAL[target]}", written=result.changed)
-            name = catalog.names[index]
             try:
-                face = catalog.face(index)
+                if place is None:
+                    raise FaceFileError("it changed while its mask was drawn", code="unreadable")
+                face = now.face(place)
                 if only_unlabelled and face.polygons:
                     result.unchanged += 1
                     continue
@@ -167,13 +179,45 @@ def _write(
                     before, face.xseg_mask = face.xseg_mask is not None, found
                 else:
                     before, face.polygons = bool(face.polygons), found
-                batch.replace_metadata(name, face)
+                batch.replace_metadata(now.names[place], face)
             except (FaceFileError, BadInputError) as error:
                 _skip(result, report, name, error)
                 continue
             result.changed += 1
             result.replaced += before
     report.progress(len(drawn), len(drawn), f"writing {_PLURAL[target]}", written=result.changed)
+
+
+def _places_now(
+    catalog: Catalog, drawn: dict[int, _Drawn]
+) -> Iterator[tuple[str, Catalog, int | None, bytes | list[Polygon]]]:
+    """Where the pictures that were drawn are now: (name then, catalog and index now, content).
+
+    The index is None for a picture that is not there any more.
+    """
+    now = Catalog.open(catalog.folder)
+    moved: dict[int, list[int]] | None = None
+    for index, found in drawn.items():
+        name = catalog.names[index]
+        place = now.index(name)
+        if place is None or _picture_id(now, place) != found.picture_id:
+            if moved is None:
+                known = {catalog.names[i]: d.picture_id for i, d in drawn.items()}
+                moved = {}
+                for i, other in enumerate(now.names):
+                    picture = _picture_id(now, i)
+                    if picture is not None and picture != known.get(other):
+                        moved.setdefault(picture, []).append(i)
+            others = moved.get(found.picture_id)
+            place = others.pop(0) if others else None
+        yield name, now, place, found.content
+
+
+def _picture_id(catalog: Catalog, index: int) -> int | None:
+    try:
+        return picture_of(catalog.jpeg(index))
+    except FaceFileError:
+        return None
 
 
 def remove(
@@ -221,7 +265,13 @@ def to_polygons(mask: NDArray[np.floating], width: int, height: int) -> list[Pol
     scale = side / SIDE
     found = [p for p in outlines(large >= 0.5) if _area(p) >= _SMALLEST * scale**2]
     grow = np.array([width / side, height / side], np.float32)
-    return [Polygon(p.include, _simplified(p.points, scale) * grow) for p in found]
+    # Pixel centres: x = (x' + 0.5) * grow - 0.5
+    return [
+        Polygon(
+            p.include, (_simplified(p.points, scale) + np.float32(0.5)) * grow - np.float32(0.5)
+        )
+        for p in found
+    ]
 
 
 def _simplified(points: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.codec import read_face, read_metadata
 from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.masks import decode_xseg_mask, face_mask, polygon_mask
+from recaster_tui.faces.tools_pack import pack_faceset
 from recaster_tui.masking.apply import MAX_POINTS, Target, apply_masks, remove, to_polygons
 from recaster_tui.masking.fetch import fetch_labelled
 from recaster_tui.masking.judge import COLUMN, disagreement, worst_first
@@ -57,6 +58,37 @@ def test_undo_brings_every_file_back(tmp_path: Path) -> None:
     edits = FaceEdits(folder)
     assert edits.undo() and edits.undo()
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_follow_faces_that_are_renamed_while_they_are_drawn(
+    tmp_path: Path, packed: bool
+) -> None:
+    folder = faces_folder(tmp_path / "aligned")
+    if packed:
+        pack_faceset(folder, Listening(), move_originals=True)
+
+    class Renaming(HalfMasker):
+        """Masks as many rows as a face's name says; then swaps two names and drops a face."""
+
+        batch = 4
+
+        def masks(self, faces):
+            if not self.seen:
+                edits = FaceEdits(folder)
+                edits.rename({LABELLED: BARE, BARE: LABELLED})
+                edits.trash([HEAD])
+            self.seen += len(faces)
+            rows = [int(face.name[12]) * 40 for face, _ in faces]
+            return [(np.arange(256) < n)[:, None] * np.ones(256, np.float32) for n in rows]
+
+    result = apply_masks(folder, Renaming(), Listening())
+    assert result.changed == 3 and [s.name for s in result.skipped] == [HEAD]
+    catalog = Catalog.open(folder)
+    stored = {}
+    for i, name in enumerate(catalog.names):
+        stored[name] = decode_xseg_mask(catalog.face(i).xseg_mask or b"")[:, 0].sum()
+    assert stored == {LABELLED: 3 * 40, MASKED: 2 * 40, BARE: 1 * 40}
 
 
 def test_labels_are_kept_where_asked(tmp_path: Path) -> None:
