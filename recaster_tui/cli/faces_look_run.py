@@ -157,7 +157,8 @@ def sort_faces(
             write_atomic(job / ORDER_NAME, json.dumps(plain(answer)), durable=False)
         if apply:
             edits = apply_sort(FaceEdits(folder), result)
-        _note(report, result)
+        if job is not None:
+            _note(report, result)
     if as_json:
         say_json({**answer, "edits": [edit_json(edit) for edit in edits]})
         return ExitCode.OK

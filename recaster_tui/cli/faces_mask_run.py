@@ -72,13 +72,15 @@ def mask(wanted: Wanted, *, as_json: bool, job: Path | None) -> int:
             return _worst(workspace, folder, wanted, report, as_json)
         if wanted.remove is not None:
             result = remove(folder, Target(wanted.remove), report)
-            return _tell(result, f"removed the {wanted.remove} of", None, report, as_json)
+            words = _words(result, f"removed the {wanted.remove} of", None)
+            return _tell(result, words, None, report if job else None, as_json)
         masker = find_masker(wanted.with_ or AUTO, workspace, wanted.device)
         target = Target(wanted.to or Target.MASK)
         result = apply_masks(
             folder, masker, report, target=target, only_unlabelled=wanted.only_unlabelled
         )
-        return _tell(result, f"wrote the {target} of", masker.name, report, as_json)
+        words = _words(result, f"wrote the {target} of", masker.name)
+        return _tell(result, words, masker.name, report if job else None, as_json)
 
 
 def find_masker(name: str, workspace: Workspace | None, device: str = "auto") -> Masker:
@@ -179,9 +181,7 @@ def _worst(
     return _code(judged.stopped, judged.skipped, len(judged.faces))
 
 
-def _tell(
-    result: MaskReport, what: str, drawn_by: str | None, report: Reporter, as_json: bool
-) -> int:
+def _words(result: MaskReport, what: str, drawn_by: str | None) -> str:
     words = f"{what} {result.changed} faces"
     if drawn_by is not None:
         words += f", drawn by {drawn_by}"
@@ -191,12 +191,20 @@ def _tell(
         words += f"; {result.unchanged} left as they are"
     if result.skipped:
         words += f"; {len(result.skipped)} could not be used"
+    return words
+
+
+def _tell(
+    result: MaskReport, words: str, drawn_by: str | None, job: Reporter | None, as_json: bool
+) -> int:
+    """The answer on stdout; in a *job*'s events, too, which is where the screen reads it."""
     if as_json:
         _say(_plain(asdict(result) | {"with": drawn_by}))
     else:
         _line(words)
         _name(result.skipped)
-    report.note(words)
+    if job is not None:
+        job.note(words)
     return _code(result.stopped, result.skipped, result.changed + result.unchanged)
 
 

@@ -17,6 +17,7 @@ from recaster_tui.cli.words import duration
 _LINE_SECONDS = 0.1
 _PLAIN_SECONDS = 5.0
 _JSON_SECONDS = 0.25
+_QUIET_SECONDS = 1.0  # work that is done sooner shows no progress to people
 _BAR = 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,9 +25,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def terminal_reporter(as_json: bool = False, stream: TextIO | None = None) -> "TerminalReporter":
     """The :class:`~recaster_tui.jobs.Reporter` of a command that runs in a terminal.
 
-    On a terminal one line is rewritten in place; elsewhere a line appears every few seconds; with
-    *as_json* each event is one JSON object a line (``{"t": unix, "type": "progress" | "note" |
-    "warning", …}``, as in a job's ``events.jsonl``).
+    On a terminal one line is rewritten in place; elsewhere a line appears every few seconds;
+    neither tells of work that takes no second. With *as_json* each event is one JSON object a
+    line (``{"t": unix, "type": "progress" | "note" | "warning", …}``, as in a job's
+    ``events.jsonl``).
 
     The first ctrl-c (SIGINT) or SIGTERM makes ``stop_requested`` true, the next one interrupts
     at once. ``close()`` gives the terminal and the signals back; ``jobs.reporting`` calls it.
@@ -41,6 +43,7 @@ class TerminalReporter:
     """Plain lines, for a log or a pipe; the base of the other two."""
 
     every = _PLAIN_SECONDS
+    quiet = _QUIET_SECONDS
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,6 +61,8 @@ class TerminalReporter:
         now = time.monotonic()
         if self._begun is None:
             self._begun, self._first = now, current  # work found done counts for no speed
+        if now - self._begun < self.quiet:
+            return
         whole = bool(total) and current >= total
         if now - self._told < self.every and not whole:
             return
@@ -156,6 +161,7 @@ class JsonReporter(TerminalReporter):
     """One JSON object a line."""
 
     every = _JSON_SECONDS
+    quiet = 0.0
 
     def note(self, text: str) -> None:
         """See :class:`~recaster_tui.jobs.Reporter`."""

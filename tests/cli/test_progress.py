@@ -13,6 +13,8 @@ PROGRAM = """
 import sys
 from recaster_tui.cli.progress import terminal_reporter
 report = terminal_reporter("--json" in sys.argv)
+if "--quick" not in sys.argv:
+    report.quiet = 0.0
 report.progress(20, 40, "finding", faces=3)
 report.warning("name\\x1b[2Jof a file", "look")
 if "--wait" in sys.argv:
@@ -66,6 +68,10 @@ def test_lines_for_a_log_and_json():
     assert [event["type"] for event in events] == ["progress", "warning", "progress"]
     assert events[2]["current"] == events[2]["total"] == 40 and events[2]["counts"] == {"faces": 12}
     assert events[1]["hint"] == "look"
+
+
+def test_quick_work_shows_no_progress():
+    assert run("--quick").stderr.splitlines() == ["warning: name?[2Jof a file (look)"]
 
 
 def test_signals_ask_to_stop():
