@@ -1,5 +1,6 @@
 """Where an extraction reads and writes, and what of it is done already."""
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from recaster_tui.faces.pack import PACK_NAME
 from recaster_tui.jobs import Reporter
 from recaster_tui.workspace import Workspace
 
+_TORN_SECONDS = 60.0
 _FRESH = "--fresh moves what is there to the trash and starts anew"
 
 
@@ -134,8 +136,6 @@ def open_journal(aligned: Path, settings: ExtractSettings, report: Reporter) -> 
             if moved is not None:
                 report.note(moved)
         aligned.mkdir(parents=True, exist_ok=True)
-        for torn in aligned.glob(".*.jpg.*.tmp"):  # a killed run's
-            torn.unlink(missing_ok=True)
         if (aligned / PACK_NAME).exists():
             raise BadInputError(
                 "the faces here are packed; new ones beside the pack would not be seen",
@@ -148,11 +148,22 @@ def open_journal(aligned: Path, settings: ExtractSettings, report: Reporter) -> 
             journal.__exit__(None, None, None)
             journal.path.replace(journal.path.with_name(f"{JOURNAL}.{_stamp()}"))
             journal = Journal(aligned)
+        _sweep(aligned)  # never before it is ours alone
     except OSError as error:
         raise EnvironmentProblem(
             f"cannot write here: {error.strerror or error}", where=aligned
         ) from error
     return journal
+
+
+def _sweep(aligned: Path) -> None:
+    """Remove what a killed run left half written, not what an edit of a face writes just now."""
+    for torn in aligned.glob(".*.jpg.*.tmp"):
+        face = torn.name[1:].rsplit(".", 2)[0]  # see files.write_atomic
+        with contextlib.suppress(FileNotFoundError):
+            old = time.time() - torn.stat().st_mtime > _TORN_SECONDS
+            if old or not (aligned / face).exists():
+                torn.unlink()
 
 
 def _move_away(aligned: Path) -> str | None:

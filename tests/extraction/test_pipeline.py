@@ -250,8 +250,16 @@ def test_two_extractions_of_a_side_at_once_are_refused(workspace):
     save(workspace.root / "data_src" / "a.png", drawn())
     aligned = workspace.root / "data_src" / "aligned"
     aligned.mkdir()
+    written_now = aligned / ".b_0.jpg.k3x_.tmp"
+    written_now.touch()
     with Journal(aligned), pytest.raises(BadInputError, match="another extraction"):
         extract(workspace, "src", FAKE, Recorder())
+    assert written_now.exists()  # the other one's
+    edited_now = aligned / ".a_0.jpg.y7z_.tmp"
+    edited_now.touch()
+    (aligned / "a_0.jpg").touch()
+    extract(workspace, "src", FAKE, Recorder())
+    assert edited_now.exists() and not written_now.exists()
 
 
 def recaster(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
