@@ -2,11 +2,14 @@
 
 import os
 import tempfile
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+
+_umask_lock = threading.Lock()
 
 
 def fsync_dir(folder: Path) -> None:
@@ -55,7 +58,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _umask() -> int:
-    # There is no way to read it without setting it; the process is single-threaded about it.
-    mask = os.umask(0)
-    os.umask(mask)
+    # There is no way to read it without setting it: two threads at once would take the other's
+    # interim one for the user's, and leave it behind.
+    with _umask_lock:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
