@@ -35,6 +35,7 @@ FOLDER = "jobs"
 _SAME_START_SECONDS = 2.0
 _PROGRESS_EVERY = 0.25
 _TAIL = 256 * 1024
+_LARGEST = 1e15
 # What Textual and our probe set for the screen means nothing to a job.
 _SCREEN_VARIABLES = ("TEXTUAL", "RECASTER_UI", "COLUMNS", "LINES", "PYTEST_")
 
@@ -167,7 +168,8 @@ def read_job(workspace: Path, kind: str, side: str) -> JobState | None:
     try:
         job = read_toml(folder / "job.toml")
         started, pid = float(job["started"]), int(job["pid"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):
+        process_started = float(job.get("process_started", 0.0))
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, OverflowError):
         return None
     events = _events(folder)
     nothing: dict[str, Any] = {}
@@ -179,12 +181,14 @@ def read_job(workspace: Path, kind: str, side: str) -> JobState | None:
         text, hint = str(end.get("text", "")), end.get("hint")
     else:
         now = time.time()
-        alive = _alive(pid, float(job.get("process_started", 0.0)), str(job.get("host", "")))
+        alive = _alive(pid, process_started, str(job.get("host", "")))
         status = JobStatus.RUNNING if alive else JobStatus.LOST
         text = str(progress.get("text", ""))
         if status is JobStatus.LOST:
             text, hint = _last_words(folder), f"its output: {folder / 'output.log'}"
     counts = progress.get("counts")
+    if not isinstance(counts, dict):
+        counts = nothing
     eta = progress.get("eta")
     return JobState(
         kind=kind,
@@ -195,7 +199,7 @@ def read_job(workspace: Path, kind: str, side: str) -> JobState | None:
         current=int(_number(progress.get("current"), 0)),
         total=int(_number(progress.get("total"), 0)),
         text=text,
-        counts=dict(counts) if isinstance(counts, dict) else {},
+        counts={name: int(_number(value, 0)) for name, value in counts.items()},
         eta_seconds=_number(eta, 0.0) if isinstance(eta, int | float) else None,
         notes=tuple(str(e.get("text", "")) for e in events if e.get("type") == "note"),
         warnings=tuple(_warning(e) for e in events if e.get("type") == "warning"),
@@ -342,7 +346,7 @@ def _alive(pid: int, started: float, host: str) -> bool:
         process = psutil.Process(pid)
         same = abs(process.create_time() - started) < _SAME_START_SECONDS
         return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except (psutil.Error, ValueError):  # a number that no process can have
         return False
 
 
@@ -361,4 +365,5 @@ def _warning(event: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise
+    usable = isinstance(value, int | float) and abs(value) < _LARGEST
+    return float(value) if usable else otherwise

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from recaster_tui.errors import BadInputError
+from recaster_tui.files import write_toml
 from recaster_tui.jobs import JobStatus, job_folder, read_job, reporting, stop_job
 
 _WORK = """
@@ -72,3 +73,23 @@ def test_errors_are_its_last_word_and_torn_lines_are_left_out(tmp_path: Path) ->
     assert state is not None
     assert (state.status, state.text, state.hint) == (JobStatus.FAILED, "no faces", "extract first")
     assert state.warnings == ("one file is damaged (look at it)",)
+
+
+@pytest.mark.parametrize(
+    ("job", "event"),
+    [
+        ({"pid": -5}, "{}"),
+        ({"pid": 10**18}, "{}"),
+        ({"process_started": "soon"}, "{}"),
+        ({}, '{"type": "progress", "current": Infinity, "total": NaN}'),
+        ({}, '{"type": "progress", "current": 1e999, "counts": {"faces": [1]}, "eta": NaN}'),
+        ({}, '{"type": "end", "t": "never", "outcome": [], "hint": {}}'),
+    ],
+)
+def test_a_damaged_folder_is_never_an_exception(tmp_path: Path, job: dict, event: str) -> None:
+    folder = job_folder(tmp_path, "test", "src")
+    folder.mkdir(parents=True)
+    write_toml(folder / "job.toml", {"started": 1.0, "pid": 1, **job})
+    (folder / "events.jsonl").write_text(event + "\n")
+    state = read_job(tmp_path, "test", "src")
+    assert state is None or (state.current, state.total) == (0, 0)
