@@ -173,11 +173,7 @@ class FolderEdits:
         # The journal may come from a stranger: it cannot lead out of the two folders.
         kind, _, name = text.partition("/")
         if not name or "/" in name or name in (".", "..") or kind not in ("f", "t"):
-            raise BadInputError(
-                "the journal of edits is damaged",
-                where=self.journal.path,
-                hint="move it elsewhere; then older edits cannot be undone any more",
-            )
+            raise self.journal.damaged()
         return (self.folder if kind == "f" else self.trash_folder) / name
 
     # --- rewriting --------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Journal:
         for line in data[:whole].splitlines():
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("%s: a line is not understood: %s", self.path, error)
 
     def begin(self, kind: str, words: str, count: int, data: dict[str, Any]) -> Operation:
@@ -163,6 +163,27 @@ class Journal:
             self._torn = True
             raise self.problem(error) from error
         self.read()
+
+    @contextlib.contextmanager
+    def understood(self) -> Iterator[None]:
+        """Around what trusts the contents of a line: it may be a stranger's.
+
+        Raises:
+            BadInputError: a line says something that makes no sense.
+        """
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            log.warning("%s makes no sense", self.path, exc_info=True)
+            raise self.damaged() from error
+
+    def damaged(self) -> BadInputError:
+        """A line cannot be meant."""
+        return BadInputError(
+            "the journal of edits is damaged",
+            where=self.path,
+            hint="move it elsewhere; then older edits cannot be undone any more",
+        )
 
     def problem(self, error: OSError) -> EnvironmentProblem:
         """*error* in words."""

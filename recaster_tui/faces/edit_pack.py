@@ -239,16 +239,20 @@ class PackEdits:
         """The old pack is still in place: copies and the new one go."""
         self._temporary(operation).unlink(missing_ok=True)
         forward = operation.way == "do"
-        with self._open() as reader:
-            for number, name in operation.data["out" if forward else "in"]:
-                path = self._in_trash(name)
-                remove_torn(self.trash_folder, name)
-                if path.is_file() and path.read_bytes() == reader.jpeg(number):
-                    path.unlink()
+        if self.path.is_file():  # else somebody took the pack away; then the copies stay
+            self._remove_copies(operation.data["out" if forward else "in"])
         line: dict[str, Any] = {"id": operation.number, "end": "undone" if forward else "done"}
         if forward:
             line["dropped"] = not operation.data.get("again", False)
         self.journal.append(line)
+
+    def _remove_copies(self, copies: Sequence[tuple[int, str]]) -> None:
+        with self._open() as reader:
+            for number, name in copies:
+                path = self._in_trash(name)
+                remove_torn(self.trash_folder, name)
+                if path.is_file() and path.read_bytes() == reader.jpeg(number):
+                    path.unlink()
 
     # --- recipes ----------------------------------------------------------------------------
 

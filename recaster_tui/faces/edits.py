@@ -171,7 +171,8 @@ class FaceEdits:
             operation = self._journal_last("done")
             if operation is None:
                 return None
-            return f"undone: {operation.words}{self._backend_of(operation).undo(operation)}"
+            with self._journal.understood():
+                return f"undone: {operation.words}{self._backend_of(operation).undo(operation)}"
 
     def redo(self) -> str | None:
         """Do again what was undone last. Says in words what it did; None if there is nothing."""
@@ -181,7 +182,8 @@ class FaceEdits:
             operation = self._journal_first_undone()
             if operation is None:
                 return None
-            return f"done again: {operation.words}{self._backend_of(operation).redo(operation)}"
+            with self._journal.understood():
+                return f"done again: {operation.words}{self._backend_of(operation).redo(operation)}"
 
     def history(self) -> list[EditInfo]:
         """Every edit that can be undone or done again, the oldest first."""
@@ -240,7 +242,8 @@ class FaceEdits:
         for operation in reversed(self._journal.operations):
             if operation.ended is None:
                 backend = self._packed if operation.kind == "pack" else self._files
-                said = backend.recover(operation)
+                with self._journal.understood():
+                    said = backend.recover(operation)
                 self.recovered = f"an edit was interrupted: {operation.words}; {said}"
 
     def _journal_last(self, ended: str) -> Operation | None:
@@ -256,8 +259,9 @@ class FaceEdits:
         """Name in the trash -> name of the face before."""
         found: dict[str, str] = {}
         for op in self._journal.operations:
-            if op.ended == "done":
-                found.update(op.data.get("origins", {}))
+            origins = op.data.get("origins")
+            if op.ended == "done" and isinstance(origins, dict):
+                found |= {k: v for k, v in origins.items() if isinstance(v, str)}
         return found
 
     def _last(self) -> EditInfo | None:

@@ -237,6 +237,35 @@ def test_impossible_edits_change_nothing(tmp_path: Path, kind: str) -> None:
     assert litter(folder) == []
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"do": "moves"}],
+        [{"do": "moves", "phases": 5}],
+        [{"do": "moves", "phases": [["to", [["f/a"]]]]}, {"end": "done"}],
+        [{"do": "moves", "phases": [["to", []]]}, {"phase": 99, "way": "do"}],
+        [{"do": "pack"}],
+        [{"do": "moves", "phases": [], "origins": {"x.jpg": 7}}, {"end": "done"}],
+    ],
+)
+def test_a_journal_that_makes_no_sense_is_an_error_in_words(
+    tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    folder, trash = tmp_path / "aligned", tmp_path / "aligned_trash"
+    folder.mkdir()
+    trash.mkdir()
+    make_face(trash / "x.jpg", 1)
+    lines[0] |= {"t": 1.0, "words": "w", "count": 1}
+    texts = ["3", '["do"]', *(json.dumps({"id": 1, **line}) for line in lines)]
+    (trash / "journal.jsonl").write_text("".join(text + "\n" for text in texts))
+    edits = FaceEdits(folder)
+    edits.history()
+    for work in (edits.undo, edits.redo, lambda: edits.restore(["x.jpg"])):
+        with contextlib.suppress(RecasterError):
+            work()
+    assert (trash / "x.jpg").is_file() != (folder / "x.jpg").is_file()
+
+
 def test_a_hostile_journal_cannot_lead_out(tmp_path: Path) -> None:
     folder = make(tmp_path, "folder")
     victim = tmp_path / "data_src" / "precious.txt"
