@@ -367,7 +367,8 @@ def test_out_of_memory_works_the_same_batch_through_in_pieces(
             assert (gradient - got[name][key]).norm() < limit, key
     a, b = whole.train_step(faces), cut.train_step(faces)
     assert torch.allclose(a.losses, b.losses, rtol=1e-4)
-    assert a.per_sample.shape == b.per_sample.shape and bool(b.finite)
+    # Row by row: the worst faces are picked by them.
+    assert torch.allclose(a.per_sample, b.per_sample, rtol=1e-3) and bool(b.finite)
     if kind == "xseg":
         assert cut.pieces == 4 and sizes[:2] == [(3, 3), (2, 1)]
         assert all(sum(size) <= 2 for size in sizes[2:])

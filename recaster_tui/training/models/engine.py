@@ -16,7 +16,7 @@ from recaster_tui.nets.layers import build
 from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem
 from recaster_tui.training.failures import TornUpdateError, is_out_of_memory
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, StepResult
-from recaster_tui.training.models.pieces import samples, split
+from recaster_tui.training.models.pieces import rows_in_order, samples, split
 from recaster_tui.training.optimizers import KINDS, DflOptimizer, global_norm
 
 COSINE_PERIOD = 500
@@ -196,7 +196,7 @@ class Model(ABC):
         """
         main = self.main_optimizer
         gathered = self._gather(batch, lambda part: {main: self.objective(part)})[main]
-        shown = torch.cat(gathered.shown)
+        shown = rows_in_order(gathered.shown, batch, joint=self.needs.segmented)
         finite = self._update(main, gathered)
         if finite:
             for optimizer, contest in self._gather(batch, self.contests).items():

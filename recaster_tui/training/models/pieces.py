@@ -1,8 +1,10 @@
 """One batch in several pieces: less memory, the same gradient (it is a sum over samples)."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
+from torch import Tensor
 
 from recaster_tui.training.models.base import Batch, SideBatch
 
@@ -26,6 +28,20 @@ def split(batch: Batch, pieces: int, *, joint: bool) -> list[Batch]:
     dst = _cut(batch.dst, pieces)[:: -1 if joint else 1]
     parts = [Batch(a, b) for a, b in zip(src, dst, strict=True)]
     return [part for part in parts if len(part.src.warped) or len(part.dst.warped)]
+
+
+def rows_in_order(parts: Sequence[Tensor], batch: Batch, *, joint: bool) -> Tensor:
+    """Rows of the :func:`split` parts of *batch*, (n, ...), in the order of the whole *batch*.
+
+    With *joint* every part has the rows of its source pictures, then those of its destination.
+    """
+    if not joint or len(parts) == 1:
+        return torch.cat(list(parts))
+    cut = split(batch, len(parts), joint=True)
+    sizes = [len(part.src.warped) for part in cut]
+    src = [rows[:size] for rows, size in zip(parts, sizes, strict=True)]
+    dst = [rows[size:] for rows, size in zip(parts, sizes, strict=True)]
+    return torch.cat([*src, *dst[::-1]])
 
 
 def _cut(side: SideBatch, pieces: int) -> list[SideBatch]:
