@@ -100,7 +100,7 @@ def find_point(folder: Path, name: str) -> RestorePoint:
     for test in (
         lambda p: name in (p.name, p.path.name),
         lambda p: p.name.casefold() == name.casefold(),
-        lambda p: name.replace(",", "").isdigit() and p.iteration == int(name.replace(",", "")),
+        lambda p: name.replace(",", "").lstrip("0") == str(p.iteration),
         lambda p: p.name.casefold().startswith(name.casefold()),
     ):
         matching = [p for p in points if test(p)]

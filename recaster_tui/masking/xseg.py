@@ -27,6 +27,7 @@ from recaster_tui.training.generations import load_model
 log = logging.getLogger(__name__)
 
 DFL_WEIGHTS = "XSeg_256.npy"
+_MOST_FILTERS = 256  # of the first layer; the original has 32
 _WEAK = 0.1  # weaker answers of the network count as nothing (dfl-models.md 6.4)
 
 
@@ -167,6 +168,8 @@ def load_dfl(path: Path, device: torch.device | None = None) -> XsegMasker:
     wanted = {name: arrays.get(dfl_key(name)) for name in names}
     first = wanted["conv01.conv.weight"]
     base = int(first.shape[-1]) if first is not None and first.ndim == 4 else 32
+    if not 0 < base <= _MOST_FILTERS:  # an array without elements may claim any shape
+        raise DamagedError(f"this is no XSeg: {base} filters", where=file)
     shapes = {name: tuple(value.shape) for name, value in XSeg(base).state_dict().items()}
     weights: dict[str, NDArray[np.float32]] = {}
     for name, value in wanted.items():
@@ -203,7 +206,10 @@ def _face_type(value: object) -> FaceType | None:
 
 def _net(weights: Mapping[str, NDArray[np.float32]], where: Path) -> XSeg:
     first = weights.get("conv01.conv.weight")
-    net = XSeg(32 if first is None else int(first.shape[0]))
+    base = 32 if first is None or not first.ndim else int(first.shape[0])
+    if not 0 < base <= _MOST_FILTERS:
+        raise DamagedError(f"this is no XSeg: {base} filters", where=where)
+    net = XSeg(base)
     tensors = {name: torch.from_numpy(np.array(a, np.float32)) for name, a in weights.items()}
     try:
         net.load_state_dict(tensors)

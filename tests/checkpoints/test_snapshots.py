@@ -76,6 +76,8 @@ def test_names(model: Path) -> None:
     assert len(restore_points(model)) == 4
     with pytest.raises(BadInputError, match="may be"):
         find_point(model, "2")
+    with pytest.raises(BadInputError, match="no snapshot"):
+        find_point(model, "²")
     delete_snapshot(find_point(model, "two!"))
     assert {p.name for p in restore_points(model)} == {"TWO", "two?", "ß…"}
 

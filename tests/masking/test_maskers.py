@@ -100,6 +100,7 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
         b"",
         b"no pickle",
         pickle.dumps({"conv01/conv/weight:0": np.zeros((3, 3, 3, 2), np.float32)}, 4),
+        pickle.dumps({"conv01/conv/weight:0": np.zeros((3, 3, 0, 1 << 30), np.float32)}, 4),
         pickle.dumps({k: v * np.float32("nan") for k, v in weights.items()}, 4),
         pickle.dumps(print, 4),
     ):
