@@ -327,6 +327,8 @@ async def test_sorting(live: tuple[FacesScreen, Pilot[int]]) -> None:
     ]
     assert {"name", "frame", "yaw", "sharpness"} <= set(labels)
     assert sum(label.startswith("DeepFaceLab") for label in labels) >= 15
+    assert len(labels) == len(set(labels))
+    assert menu.highlighted == labels.index("name")  # the present order
     menu.highlighted = labels.index("yaw")
     await pilot.press("enter")
     await settle(pilot)

@@ -51,6 +51,7 @@ class ModeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Start ticking; hidden screens do not."""
+        # Textual calls the on_mount of every class itself: super().on_mount() would be a second.
         self._ticker = self.set_interval(self.TICK_SECONDS, self._tick)
         self.call_after_refresh(self._tick)
 

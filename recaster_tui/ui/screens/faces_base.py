@@ -91,7 +91,6 @@ class FacesBase(ModeScreen):
 
     def on_mount(self) -> None:
         """The grid has the focus."""
-        super().on_mount()
         terminal = self.recaster.terminal
         pictures = terminal is None or terminal.images is not Images.OFF
         for side in SIDES:

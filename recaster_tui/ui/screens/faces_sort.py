@@ -53,19 +53,11 @@ class SortMenu(Picker[Order]):
         Binding("O", "other", "Other direction", id="sort-other"),
     ]
 
+    subtitle = "enter takes · O other direction · esc leaves"
+
     def __init__(self, items: Sequence[tuple[str, str, Order]], now: Order) -> None:
-        super().__init__("Sort by", items)
-        self._now = now
-
-    def on_mount(self) -> None:
-        """Begin at the present order."""
-        from textual.widgets import OptionList
-
-        super().on_mount()
-        self.query_one(".dialog").border_subtitle = "enter takes · O other direction · esc leaves"
-        for at, (_, _, order) in enumerate(self._items):
-            if order.key == self._now.key:
-                self.query_one(OptionList).highlighted = at
+        at = next((at for at, (_, _, order) in enumerate(items) if order.key == now.key), 0)
+        super().__init__("Sort by", items, at)
 
     def action_other(self) -> None:
         """Take it in the other direction."""

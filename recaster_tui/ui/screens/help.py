@@ -124,7 +124,10 @@ def chart_marks(screen: Screen[object]) -> list[tuple[str, str, str]]:
 
 
 class Picker(ModalScreen[T | None], Generic[T]):
-    """Choose one of a list: (label, note, value). Dismissed with the value, or None."""
+    """Choose one of a list: (label, note, value). Dismissed with the value, or None.
+
+    The cursor begins at item *at*.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Cancel", id="picker-cancel"),
@@ -132,16 +135,19 @@ class Picker(ModalScreen[T | None], Generic[T]):
         Binding("k", "move(-1)", "Up", show=False, id="picker-up"),
     ]
 
-    def __init__(self, title: str, items: Sequence[tuple[str, str, T]]) -> None:
+    subtitle = "enter takes · esc leaves"
+
+    def __init__(self, title: str, items: Sequence[tuple[str, str, T]], at: int = 0) -> None:
         super().__init__()
         self._heading = title
         self._items = items
+        self._at = at
 
     def compose(self) -> ComposeResult:
         """A framed list."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._heading
-            dialog.border_subtitle = "enter takes · esc leaves"
+            dialog.border_subtitle = self.subtitle
             yield OptionList(id="picker-list")
 
     def on_mount(self) -> None:
@@ -156,7 +162,7 @@ class Picker(ModalScreen[T | None], Generic[T]):
             listing.add_option(Option(text))
         listing.focus()
         if self._items:
-            listing.highlighted = 0
+            listing.highlighted = self._at
 
     def action_move(self, step: int) -> None:
         """j and k."""

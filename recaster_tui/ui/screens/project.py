@@ -81,7 +81,6 @@ class ProjectScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """The models have the focus; without a workspace the recent ones."""
-        super().on_mount()
         terminal = self.recaster.terminal
         for side in _SIDES:
             self._view(side).pictures = terminal is None or terminal.images is not Images.OFF

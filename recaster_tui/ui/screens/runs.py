@@ -81,7 +81,6 @@ class RunsScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """The list has the focus."""
-        super().on_mount()
         self.table.focus()
         self.run_worker(self.recaster.supervisor.load_history(), exit_on_error=False)
 

@@ -99,7 +99,6 @@ class TrainScreen(RunCommands):
 
     def on_mount(self) -> None:
         """First layout: the form open where nothing trains."""
-        super().on_mount()
         self.form_model.name = self.recaster.suggested_model_name
         self.open_tab("form", focus=False)
         self._captions()
