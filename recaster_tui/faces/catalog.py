@@ -260,6 +260,13 @@ class Catalog:
         """64 bits that name this state of the file, but not its name: for thumbnails."""
         return int(self._rows.facts["key"][index])
 
+    @property
+    def pictures(self) -> list[int]:
+        """64 bits of every face that name its picture, whatever the file is called and its
+        metadata say; 0 where it is not measured yet, or cannot be read."""
+        pictures: list[int] = self._rows.facts["picture"].tolist()
+        return pictures
+
     # --- columns ----------------------------------------------------------------------------
 
     def column(self, key: str) -> NDArray[np.float32]:

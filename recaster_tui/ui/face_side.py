@@ -144,6 +144,7 @@ class FaceSide:
         """*Thread.* List the faces as they are now; what is known is not measured again."""
         from recaster_tui.faces.catalog import Catalog
         from recaster_tui.faces.edits import FaceEdits
+        from recaster_tui.faces.quality import follow
         from recaster_tui.faces.thumbnails import Thumbnails
 
         workspace = open_workspace(self.workspace.root, must_look_right=False)
@@ -164,7 +165,10 @@ class FaceSide:
         if not len(catalog):
             problem = f"no faces of the {self.name} yet"
             return replace(reading, problem=problem, frames=has_frames(folder.parent))
-        return replace(reading, thumbnails=Thumbnails(catalog), check=read_check(folder))
+        check = read_check(folder)
+        if check is not None:
+            check = follow(check, catalog)
+        return replace(reading, thumbnails=Thumbnails(catalog), check=check)
 
     def take(self, reading: "Reading") -> None:
         """Show what was read from now on; faces are numbered anew."""

@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,12 +12,14 @@ import pytest
 from recaster_tui.bench.planted import Planted, judge_planted, plant, plates
 from recaster_tui.demo.people import demo_target, random_identity
 from recaster_tui.errors import BadInputError
+from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.codec import decode_pixels, encode_jpeg, read_face, write_face
 from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.quality import (
     apply_prune,
     check_faceset,
     current_check,
+    follow,
     load_check,
     only,
 )
@@ -126,6 +130,62 @@ def test_prune_is_undone(faceset: tuple[Path, Planted], tmp_path: Path) -> None:
     assert not any((copy / p.name).exists() for p in dark)
     FaceEdits(copy).undo()
     assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
+
+
+def test_findings_stay_with_faces_that_are_renamed(
+    faceset: tuple[Path, Planted], tmp_path: Path
+) -> None:
+    folder = tmp_path / "aligned"
+    shutil.copytree(faceset[0], folder)
+    check = check_faceset(folder, workers=1)
+    bad = next(p.name for p in check.proposals if "damaged" not in p.codes)
+    good = next(s.name for s in check.scores if not s.findings)
+    edited = next(s.name for s in check.scores if not s.findings and s.name != good)
+    edits = FaceEdits(folder)
+    edits.rename({good: bad, bad: good})
+    catalog = Catalog.open(folder)
+    assert load_check(folder) is not None
+    found = follow(load_check(folder) or check, catalog)
+    proposed = {p.name for p in found.proposals}
+    assert good in proposed and bad not in proposed
+    scores = {s.name: s.score for s in found.scores}
+    before = {s.name: s.score for s in check.scores}
+    assert (scores[good], scores[bad]) == (before[bad], before[good])
+    # Another picture under a name loses what was said of the old one; other metadata do not.
+    edits.replace_file(bad, (folder / edited).read_bytes())
+    edits.replace_metadata(edited, replace(read_face(folder / edited), polygons=[]), "none")
+    catalog = catalog.reopened()
+    list(catalog.refresh())
+    scores = {s.name: s.score for s in follow(check, catalog).scores}
+    assert bad not in scores and scores[edited] == before[edited]
+
+
+def test_faces_renamed_during_a_check_are_not_judged(
+    faceset: tuple[Path, Planted], tmp_path: Path
+) -> None:
+    folder = tmp_path / "aligned"
+    shutil.copytree(faceset[0], folder)
+    first, *_, last = sorted(p.name for p in folder.iterdir())
+
+    class Renaming(Silent):
+        def __init__(self) -> None:
+            self.warned: list[str] = []
+
+        def stop_requested(self) -> bool:
+            if not FaceEdits(folder).history():
+                FaceEdits(folder).rename({first: last, last: first})
+            return False
+
+        def warning(self, text: str, hint: str | None = None) -> None:
+            self.warned.append(text)
+
+    report = Renaming()
+    check = check_faceset(folder, workers=1, report=report)
+    judged = {s.name for s in check.scores} | {d.name for d in check.damaged}
+    assert not judged & {first, last} and len(judged) > 40
+    assert report.warned == ["2 faces were edited or renamed while the set was checked"]
+    again = check_faceset(folder, workers=1)
+    assert again.computed == 2
 
 
 def test_commands(faceset: tuple[Path, Planted], tmp_path: Path) -> None:

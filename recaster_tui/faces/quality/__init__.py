@@ -8,7 +8,7 @@ from recaster_tui.faces.quality.check import (
     proposals,
 )
 from recaster_tui.faces.quality.model import CODES, Check, FaceScore, Finding, Proposal
-from recaster_tui.faces.quality.store import as_table, load_check
+from recaster_tui.faces.quality.store import as_table, follow, load_check
 
 __all__ = [
     "CODES",
@@ -20,6 +20,7 @@ __all__ = [
     "as_table",
     "check_faceset",
     "current_check",
+    "follow",
     "load_check",
     "only",
     "proposals",

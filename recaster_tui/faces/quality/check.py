@@ -110,6 +110,8 @@ def check_faceset(folder: Path, *, workers: int = 0, report: Reporter | None = N
             if told.stop_requested():
                 stopped = measured < len(names)
                 break
+    if fresh:
+        _drop_changed(folder, stamp_of, rows, damage, told)
     if parts and rows:
         known = _remember(folder, parts, rows, stamp_of, damage) if fresh else parts[0]
         if fresh:
@@ -129,9 +131,9 @@ def check_faceset(folder: Path, *, workers: int = 0, report: Reporter | None = N
         damaged,
         computed=len(fresh),
         listing=_fingerprint(names, stamps),
+        pictures=_store_columns(folder, scores, told),
     )
     save_check(check)
-    _store_columns(folder, scores, told)
     return check
 
 
@@ -196,6 +198,26 @@ def _list(folder: Path) -> tuple[list[str], list[Stamp]]:
     return list(rows.names), stamps
 
 
+def _drop_changed(
+    folder: Path,
+    stamps: dict[str, Stamp],
+    rows: dict[str, int],
+    damage: dict[str, tuple[Stamp, str, str]],
+    told: Reporter,
+) -> None:
+    """Leave out faces whose name may have stood for another file when they were measured."""
+    now = dict(zip(*_list(folder), strict=True))
+    changed = [name for name, stamp in stamps.items() if now.get(name) != stamp]
+    for name in changed:
+        rows.pop(name, None)
+        damage.pop(name, None)
+    if changed:
+        told.warning(
+            f"{len(changed):,} faces were edited or renamed while the set was checked",
+            "check again: they are not judged yet",
+        )
+
+
 def _remember(
     folder: Path,
     parts: list[Measurements],
@@ -209,7 +231,8 @@ def _remember(
     return known
 
 
-def _store_columns(folder: Path, scores: Sequence[FaceScore], told: Reporter) -> None:
+def _store_columns(folder: Path, scores: Sequence[FaceScore], told: Reporter) -> dict[str, int]:
+    """Add the values to the catalog; what pictures they belong to."""
     values = {
         score.name: {
             "score": score.score,
@@ -218,6 +241,10 @@ def _store_columns(folder: Path, scores: Sequence[FaceScore], told: Reporter) ->
         for score in scores
     }
     try:
-        Catalog.open(folder).store_values(values, COLUMNS, replace=True)
+        catalog = Catalog.open(folder)
+        catalog.store_values(values, COLUMNS, replace=True)
+        catalog.save()  # renamed faces are known again by it
     except RecasterError as error:
         told.warning(f"the values of the check cannot be sorted by: {error.message}", error.hint)
+        return {}
+    return dict(zip(catalog.names, catalog.pictures, strict=True))

@@ -89,6 +89,7 @@ class Check:
         complete: False when the check was stopped; then only some faces were judged.
         computed: how many faces had to be measured now; the others were known.
         listing: names the files as they were.
+        pictures: ``Catalog.pictures`` of the faces by their names then.
     """
 
     folder: Path
@@ -98,6 +99,7 @@ class Check:
     complete: bool = True
     computed: int = 0
     listing: str = ""
+    pictures: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """How many faces have each code, in the order of :data:`CODES`; codes of none left out."""

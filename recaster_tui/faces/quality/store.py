@@ -5,10 +5,11 @@ Nothing here is precious: what is damaged or of another version is measured agai
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.catalog_cache import cache_folder
 from recaster_tui.faces.faceset import Skipped
 from recaster_tui.faces.quality.measure import VERSION, Measurements
@@ -19,7 +20,7 @@ from recaster_tui.files import write_atomic
 log = logging.getLogger(__name__)
 
 Stamp = tuple[int, ...]
-_RESULT_VERSION = 1
+_RESULT_VERSION = 2
 
 
 @dataclass
@@ -92,17 +93,63 @@ def load_check(folder: Path) -> Check | None:
         ]
         damaged = [Skipped(**row) for row in table["damaged"]]
         listing = str(table["listing"])
+        pictures = {str(name): int(value) for name, value in table["pictures"].items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.info("%s is not used: %s", path, error)
         return None
-    return Check(Path(folder), scores, proposals, damaged, listing=listing)
+    return Check(Path(folder), scores, proposals, damaged, listing=listing, pictures=pictures)
+
+
+def follow(check: Check, catalog: Catalog) -> Check:
+    """*check* with the names that its faces have now.
+
+    What it says belongs to a picture: renamed faces take it along, and a name that another
+    picture has by now loses it.
+    """
+    now, names = catalog.pictures, dict[str, str | None]()
+    lost: list[str] = []
+    for name in [*(s.name for s in check.scores), *(d.name for d in check.damaged)]:
+        picture, index = check.pictures.get(name), catalog.index(name)
+        if picture is None or (index is not None and now[index] == picture):
+            names[name] = name
+        else:
+            lost.append(name)
+    free: dict[int, list[str]] = {}
+    for name, picture in zip(catalog.names, now, strict=True):
+        if picture and name not in names:
+            free.setdefault(picture, []).append(name)
+    for name in lost:
+        index = catalog.index(name)
+        if others := free.get(check.pictures[name]):
+            names[name] = others.pop(0)
+        else:
+            # Gone, or edited and not measured again: then it is still that picture.
+            names[name] = name if index is None or not now[index] else None
+    if all(new == old for old, new in names.items()):
+        return check
+
+    def new(name: str) -> str:
+        return names.get(name) or ""
+
+    return replace(
+        check,
+        scores=[replace(s, name=new(s.name)) for s in check.scores if new(s.name)],
+        proposals=[replace(p, name=new(p.name)) for p in check.proposals if new(p.name)],
+        damaged=[replace(d, name=new(d.name)) for d in check.damaged if new(d.name)],
+        pictures={new(name): v for name, v in check.pictures.items() if new(name)},
+    )
 
 
 def save_check(check: Check) -> None:
     """Keep a complete result for :func:`load_check`."""
-    table = {"version": _RESULT_VERSION, "listing": check.listing, **as_table(check)}
+    table = {
+        "version": _RESULT_VERSION,
+        "listing": check.listing,
+        "pictures": dict(check.pictures),
+        **as_table(check),
+    }
     _write(cache_folder(check.folder) / "check.json", json.dumps(table).encode("ascii"))
 
 
