@@ -9,6 +9,8 @@ import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +61,48 @@ def run_app(
 
     from recaster_tui.ui.app import RecasterApp
 
-    app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info, mode=mode)
     watch_terminal()
     gc.freeze()
     gc.enable()
-    result = app.run(mouse=mouse)
+    with _screen_to_itself():
+        app = RecasterApp(project, theme=theme, autostart=autostart, terminal=info, mode=mode)
+        result = app.run(mouse=mouse)
     if app.crash is not None:
         raise app.crash
     return result if result is not None else (app.return_code or 0)
+
+
+@contextmanager
+def _screen_to_itself() -> Iterator[None]:
+    """Only Textual writes on the screen, which it does through ``sys.__stderr__``.
+
+    Libraries in C write to file descriptor 2 what they think of a file ("Corrupt JPEG data"), in
+    the middle of the screen: that goes to ``stderr.log`` beside the app's log.
+    """
+    before = sys.__stderr__
+    if before is None:
+        yield
+        return
+    before.flush()
+    screen = os.dup(before.fileno())
+    try:
+        log_file = os.open(
+            paths.log_dir() / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666
+        )
+    except OSError:
+        log_file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(log_file, before.fileno())
+    os.close(log_file)
+    file = os.fdopen(os.dup(screen), "w", encoding=before.encoding, errors=before.errors)
+    sys.__stderr__ = file  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        os.dup2(screen, before.fileno())
+        os.close(screen)
+        sys.__stderr__ = before  # type: ignore[misc]
+        with suppress(OSError):  # a terminal that is gone
+            file.close()
 
 
 def _log_to_file() -> None:

@@ -33,6 +33,18 @@ def action_repaint(self):
 RecasterApp.action_repaint = action_repaint
 sys.exit(main([sys.argv[1], "--no-probe"]))
 """
+NOISY = """
+import os, sys
+from recaster_tui.cli import main
+from recaster_tui.ui.app import RecasterApp
+
+def action_repaint(self):
+    os.write(2, b"Corrupt JPEG data")  # as libjpeg does
+    self.notify("written")
+
+RecasterApp.action_repaint = action_repaint
+sys.exit(main([sys.argv[1], "--no-probe"]))
+"""
 PATIENCE = 60.0
 
 
@@ -120,6 +132,18 @@ def test_a_bug_ends_in_one_message_and_the_log(tmp_path: Path, home: Path) -> No
     logs = list(home.rglob("recaster.log"))
     assert [str(log) in said for log in logs] == [True]
     assert "in action_repaint" in logs[0].read_text()
+
+
+def test_libraries_do_not_write_on_the_screen(tmp_path: Path, home: Path) -> None:
+    session = Session(make_workspace(tmp_path / "demo").root, program=NOISY)
+    session.until(lambda text: "Configuration" in text and "Start" in text)
+    session.send("\x0c")
+    session.until(lambda text: "written" in text)
+    session.send("q")
+    assert session.finish() == 0
+    assert_given_back(session.raw)
+    assert b"Corrupt" not in session.raw
+    assert [log.read_text() for log in home.rglob("stderr.log")] == ["Corrupt JPEG data"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
