@@ -161,6 +161,12 @@ class FaceEdits:
             finally:
                 self._changed = batch.finish()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody from editing these faces, while they are packed for example."""
+        with self._locked(translate=False):
+            yield
+
     # --- history ----------------------------------------------------------------------------
 
     def undo(self) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 from recaster_tui.faces.catalog_source import pack_names
+from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.face import Face, FaceFileError
 from recaster_tui.faces.faceset import Faceset, open_faceset
 from recaster_tui.faces.pack import PACK_NAME, PackReader, write_pack
@@ -54,6 +55,13 @@ def pack_faceset(
             "there is a pack already", where=folder / PACK_NAME, hint="unpack it first"
         )
     require_loose(folder)
+    with FaceEdits(folder).held():  # an edit meanwhile would be missing in the pack
+        return _pack(folder, report, persons, move_originals=move_originals)
+
+
+def _pack(
+    folder: Path, report: Reporter, persons: bool | None, *, move_originals: bool
+) -> ToolResult:
     people = person_folders(folder)
     loose = open_faceset(folder)
     if persons is None:
@@ -105,6 +113,11 @@ def unpack_faceset(folder: Path, report: Reporter) -> ToolResult:
     pack = folder / PACK_NAME
     if not pack.is_file():
         raise BadInputError("there is no pack here", where=folder)
+    with FaceEdits(folder).held():  # an edit meanwhile would be lost with the pack
+        return _unpack(folder, pack, report)
+
+
+def _unpack(folder: Path, pack: Path, report: Reporter) -> ToolResult:
     result = ToolResult(made=folder)
     with PackReader(pack) as reader:
         todo: list[tuple[int, Path]] = []

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recaster_tui.errors import BadInputError
+from recaster_tui.faces import edit_journal
 from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.codec import compose_face, decode_pixels, read_face, read_metadata
 from recaster_tui.faces.edits import FaceEdits
@@ -206,6 +207,25 @@ def test_persons(folder):
     ]
     unpack_faceset(folder, QUIET)
     assert content(folder) == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_nobody_edits_while_faces_are_packed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    if packed:
+        pack_faceset(folder, QUIET, move_originals=True)
+    monkeypatch.setattr(edit_journal, "_WAIT_SECONDS", 0.0)
+    told: list[str] = []
+
+    class Editing(Silent):
+        def progress(self, current: int, total: int, text: str = "", **counts: int) -> None:
+            with pytest.raises(BadInputError, match="another process"):
+                FaceEdits(folder).trash([Catalog.open(folder).names[0]])
+            told.append(text)
+
+    (unpack_faceset if packed else pack_faceset)(folder, Editing())
+    assert told and open_faceset(folder).faces
 
 
 def test_unpacking_overwrites_nothing(folder):
