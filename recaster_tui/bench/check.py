@@ -10,7 +10,7 @@ from recaster_tui.bench.report import Row
 from recaster_tui.demo.frames import demo_person
 from recaster_tui.demo.people import random_identity
 from recaster_tui.faces.quality import check_faceset
-from recaster_tui.faces.quality.parallel import default_workers
+from recaster_tui.helpers import default_workers
 
 FACES = 200
 SECONDS_FOR_5000 = 180.0

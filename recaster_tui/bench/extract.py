@@ -10,7 +10,6 @@ budgeted: between the eyes of a head turned by 60 degrees lies half the distance
 half is guessed, so the error in units of that distance grows with the yaw (each bin is shown).
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -38,6 +37,7 @@ from recaster_tui.extraction.report import ExtractReport
 from recaster_tui.extraction.settings import ExtractSettings
 from recaster_tui.extraction.video import VideoReader
 from recaster_tui.faces.faceset import open_faceset
+from recaster_tui.helpers import usable_cores
 from recaster_tui.jobs import Silent
 from recaster_tui.workspace import open_workspace
 
@@ -94,7 +94,7 @@ def make_film(path: Path, clips: int, turned: Sequence[float] = (0.0,)) -> Film:
         return rendering.image, rendering.landmarks68, yaw
 
     jobs = [(people[s % len(people)], s, f) for s in range(clips) for f in range(CLIP_FRAMES)]
-    with av.open(str(path), "w") as output, ThreadPool(_cores()) as pool:
+    with av.open(str(path), "w") as output, ThreadPool(usable_cores()) as pool:
         stream = output.add_stream("libx264", rate=30, options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for job, (image, points, yaw) in zip(jobs, pool.imap(one, jobs, 4), strict=True):
@@ -111,7 +111,7 @@ def speed(film: Film, scratch: Path) -> list[Row]:
     """Frames per second of the whole pipeline, and what each stage takes of one core."""
     long = scratch / "long.mp4"
     _repeat(film.path, long, _REPEATS)
-    cores = _cores()
+    cores = usable_cores()
     result = _extract(long, scratch / "speed", smooth=False)
     per_frame = 1000 * result.seconds / max(1, result.frames)
     rows = [
@@ -261,10 +261,3 @@ def _repeat(source: Path, target: Path, times: int) -> None:
                 image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
                 output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         output.mux(stream.encode(None))
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

@@ -1,10 +1,8 @@
 """Running the demo's jobs: in this process, or spread over worker processes."""
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -12,22 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-import recaster_tui
 from recaster_tui.demo.plan import DemoPlan
 from recaster_tui.demo.worker import Job
 from recaster_tui.errors import EnvironmentProblem, ExitCode, RecasterError
+from recaster_tui.helpers import end_helper, start_helper
 
-_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _Outcome = Job | RecasterError
-
-
-def default_workers() -> int:
-    """One per core that this process may use, at most eight."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def run_jobs(folder: Path, plan: DemoPlan, jobs: list[Job], workers: int) -> Generator[Job]:
@@ -50,8 +38,13 @@ def run_jobs(folder: Path, plan: DemoPlan, jobs: list[Job], workers: int) -> Gen
     outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
     with ExitStack() as stack:
         for number in range(workers):
-            process = _start(folder, plan)
-            stack.callback(_end, process)
+            process = start_helper(
+                "recaster_tui.demo.worker",
+                folder,
+                json.dumps(asdict(plan)),
+                hint="try again with one worker",
+            )
+            stack.callback(end_helper, process)
             threading.Thread(
                 target=_drive,
                 args=(process, waiting, number, outcomes, folder),
@@ -82,40 +75,8 @@ class _Waiting:
         return None
 
 
-def _start(folder: Path, plan: DemoPlan) -> subprocess.Popen[str]:
-    environment = dict(os.environ) | dict.fromkeys(_SINGLE_THREADED, "1")
-    here = str(Path(recaster_tui.__file__).parent.parent)
-    paths = [here, environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "recaster_tui.demo.worker", folder, json.dumps(asdict(plan))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-            start_new_session=True,  # ctrl-c is for us; we end the workers
-        )
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot start a helper process ({error})", hint="try again with one worker"
-        ) from error
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except OSError:  # unsent input of a worker that is gone
-                continue
-
-
 def _drive(
-    process: subprocess.Popen[str],
+    process: subprocess.Popen[bytes],
     waiting: _Waiting,
     number: int,
     outcomes: "queue.SimpleQueue[_Outcome]",
@@ -132,12 +93,12 @@ def _drive(
 
 
 def _ask(
-    job: Job, stdin: IO[str], stdout: IO[str], process: subprocess.Popen[str], folder: Path
+    job: Job, stdin: IO[bytes], stdout: IO[bytes], process: subprocess.Popen[bytes], folder: Path
 ) -> _Outcome:
     try:
-        stdin.write(job.line())
+        stdin.write(job.line().encode())
         stdin.flush()
-        answer = stdout.readline()
+        answer = stdout.readline().decode()
     except (OSError, ValueError):  # the pipe broke, or _end closed it
         answer = ""
     if answer == "ok\n":

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import tomli_w
 
-from recaster_tui.demo.crew import default_workers, run_jobs
+from recaster_tui.demo.crew import run_jobs
 from recaster_tui.demo.plan import MARKER, SIDES, DemoFiles, DemoPlan, read_marker, write_marker
 from recaster_tui.demo.worker import Job
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 from recaster_tui.files import fsync_dir, write_atomic
+from recaster_tui.helpers import default_workers
 from recaster_tui.workspace import Workspace, open_workspace
 
 log = logging.getLogger(__name__)

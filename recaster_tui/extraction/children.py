@@ -4,55 +4,37 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-import recaster_tui
 from recaster_tui.errors import EnvironmentProblem
+from recaster_tui.helpers import start_helper
 
-_SINGLE_THREADED = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _LAST_WORDS = 2000
 
 
 class Child:
-    """``python -m MODULE FD`` with a connection to it; one thread per computation.
-
-    Not ``multiprocessing``: no re-import of the caller's main module, and a child whose parent
-    is gone sees the end of its connection and leaves.
-    """
+    """``python -m MODULE FD`` with a connection to it; see :mod:`recaster_tui.helpers`."""
 
     def __init__(self, module: str, setup: Any, *, memory: int) -> None:
         ours, theirs = socket.socketpair()
-        environment = dict(os.environ) | dict.fromkeys(_SINGLE_THREADED, "1")
-        here = str(Path(recaster_tui.__file__).parent.parent)
-        paths = [here, environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno()), str(memory)],
+            self._process = start_helper(
+                module,
+                str(theirs.fileno()),
+                str(memory),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                env=environment,
                 pass_fds=(theirs.fileno(), memory),
-                start_new_session=True,  # ctrl-c is for us; we end the children
             )
-        except OSError as error:
+        except EnvironmentProblem:
             ours.close()
             self._errors.close()
-            raise EnvironmentProblem(
-                f"cannot start a helper process ({error})", hint="try again with --workers 1"
-            ) from error
+            raise
         finally:
             theirs.close()
         self.connection = Connection(ours.detach())

@@ -5,7 +5,6 @@ imports neither torch nor a decoder. When smoothing, a frame goes out twice: its
 wait until those of the next frames are known, and are then cut by the smoothed landmarks.
 """
 
-import os
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -48,6 +47,7 @@ from recaster_tui.extraction.sources import (
     VideoSource,
     frame_numbers,
 )
+from recaster_tui.helpers import usable_cores
 from recaster_tui.jobs import Reporter
 from recaster_tui.workspace import Workspace
 
@@ -188,11 +188,7 @@ def _settings_table(settings: ExtractSettings, frames_as: str) -> dict[str, obje
 
 def _worker_count() -> int:
     """One per core that this process may use, as far as memory goes."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available // _WORKER_BYTES)))
+    return max(1, min(usable_cores(), int(psutil.virtual_memory().available // _WORKER_BYTES)))
 
 
 def _write_report(result: ExtractReport, workspace: Workspace, side: str) -> None:

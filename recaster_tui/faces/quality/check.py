@@ -22,7 +22,7 @@ from recaster_tui.faces.quality.model import (
     FaceScore,
     Proposal,
 )
-from recaster_tui.faces.quality.parallel import default_workers, measure_all
+from recaster_tui.faces.quality.parallel import measure_all
 from recaster_tui.faces.quality.store import (
     Stamp,
     Store,
@@ -32,6 +32,7 @@ from recaster_tui.faces.quality.store import (
     save_store,
 )
 from recaster_tui.faces.quality.wire import chosen, joined
+from recaster_tui.helpers import default_workers
 from recaster_tui.jobs import Reporter, Silent
 
 COLUMNS = {

@@ -1,35 +1,23 @@
 """Measuring many faces: in this process, or spread over helper processes."""
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
-import recaster_tui
 from recaster_tui.errors import EnvironmentProblem, RecasterError
 from recaster_tui.faces.quality.measure import Measurements, stack
 from recaster_tui.faces.quality.wire import from_bytes
 from recaster_tui.faces.quality.worker import Damage, Measurer
+from recaster_tui.helpers import end_helper, start_helper
 
 _CHUNK = 16
 _WORTH_HELPERS = 96  # starting them takes as long as measuring some fifty faces
-_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Batch = tuple[list[str], Measurements, Damage]
-
-
-def default_workers() -> int:
-    """One per core that this process may use, at most eight."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def measure_all(folder: Path, names: list[str], workers: int) -> Generator[Batch]:
@@ -51,8 +39,8 @@ def measure_all(folder: Path, names: list[str], workers: int) -> Generator[Batch
     done: queue.SimpleQueue[Batch | RecasterError] = queue.SimpleQueue()
     with ExitStack() as stack_:
         for number in range(min(workers, len(chunks))):
-            process = _start(folder)
-            stack_.callback(_end, process)
+            process = start_helper("recaster_tui.faces.quality.worker", folder)
+            stack_.callback(end_helper, process)
             threading.Thread(
                 target=_drive, args=(process, waiting, done), name=f"check {number}", daemon=True
             ).start()
@@ -61,35 +49,6 @@ def measure_all(folder: Path, names: list[str], workers: int) -> Generator[Batch
             if isinstance(batch, RecasterError):
                 raise batch
             yield batch
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ) | dict.fromkeys(_SINGLE_THREADED, "1")
-    here = str(Path(recaster_tui.__file__).parent.parent)
-    paths = [here, environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "recaster_tui.faces.quality.worker", folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # ctrl-c is for us; we end the helpers
-        )
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot start a helper process ({error})", hint="try again with --workers 1"
-        ) from error
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):  # unsent input of a helper that is gone
-                pipe.close()
 
 
 def _drive(
@@ -114,7 +73,7 @@ def _drive(
             found, more = from_bytes(data)
             damage = {name: (str(c), str(m)) for name, (c, m) in more["damage"].items()}
             done.put((list(more["names"]), found, damage))
-        except (OSError, ValueError):  # the pipe broke, or _end closed it
+        except (OSError, ValueError):  # the pipe broke, or end_helper closed it
             done.put(
                 EnvironmentProblem(
                     "a helper process of the check ended early",
