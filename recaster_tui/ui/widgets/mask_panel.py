@@ -11,7 +11,7 @@ from recaster_tui.ui.widgets.text_pane import paragraph
 HINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "edit": (
         ("space", "begin or grab"),
-        ("r", "draw round the face"),
+        ("r", "round the face"),
         ("m", "automatic mask"),
         ("b f", "from hull, mask"),
         ("tab p", "point, polygon"),
@@ -151,7 +151,7 @@ class MaskStatus(Lines):
         self.update_lines()
 
     def lines(self, width: int, height: int) -> list[Strip]:
-        """One line; the middle gives way first."""
+        """One line; for what happens, the figures give way: place, zoom, count."""
         facts, colours = self.facts, self.colours
         if not facts.name:
             return []
@@ -162,13 +162,21 @@ class MaskStatus(Lines):
         else:
             left.add(f" {facts.saved or 'saved'}", colours.style("success"))
         more = "+" if facts.unknown else ""
-        right = Words()
+        parts = [
+            (f"labelled {facts.labelled:,}{more} of {facts.total:,} ", colours.muted()),
+            (f"{facts.zoom:g}×  ", colours.style("accent")),
+        ]
         if facts.cursor is not None:
-            right.add(f"x {facts.cursor[0]:.1f} y {facts.cursor[1]:.1f}  ")
-        right.add(f"{facts.zoom:g}×  ", colours.style("accent"))
-        right.add(f"labelled {facts.labelled:,}{more} of {facts.total:,} ", colours.muted())
-        room = width - left.length - right.length - 3
+            where = f"x {facts.cursor[0]:.1f} y {facts.cursor[1]:.1f}  "
+            parts.append((where, colours.style("text")))
         words = facts.busy or facts.what
+        used = left.length + 3 + len(words)
+        while words and parts and used + sum(len(text) for text, _ in parts) > width:
+            parts.pop()
+        right = Words()
+        for text, style in reversed(parts):
+            right.add(text, style)
+        room = width - left.length - right.length - 3
         if words and room > 6:
             colour = colours.style("accent") if facts.busy else colours.style("text")
             left.add("  " + _short(words, room), colour)
