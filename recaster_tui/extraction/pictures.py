@@ -5,14 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from recaster_tui.errors import BadInputError, DamagedError
+from recaster_tui.faces.picture_header import check_header
 
 Picture = NDArray[np.uint8]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-MAX_PIXELS = 1 << 27
 MAX_BYTES = 1 << 30
 
 
@@ -63,7 +62,7 @@ def read_picture(path: Path) -> Picture:
         raise DamagedError(
             f"the picture cannot be read: {error.strerror or error}", where=path
         ) from error
-    _check_header(path)
+    check_header(path)
     _check_end(path, data)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -91,19 +90,6 @@ def even(picture: Picture) -> Picture:
     """Without an odd last row or column, as DFL cuts frames."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(picture[: height - height % 2, : width - width % 2])
-
-
-def _check_header(path: Path) -> None:
-    """What the header says, before anything is decoded: a few bytes can claim gigabytes."""
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-    except Image.DecompressionBombError as error:
-        raise DamagedError("its header claims too many pixels for a frame", where=path) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DamagedError("this is no picture, whatever its name says", where=path) from error
-    if not 0 < width * height <= MAX_PIXELS:
-        raise DamagedError(f"{width}×{height} pixels are too many for a frame", where=path)
 
 
 def _check_end(path: Path, data: bytes) -> None:

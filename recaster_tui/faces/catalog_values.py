@@ -1,9 +1,11 @@
 """Values of faces that were measured elsewhere (a check, a mask's error), kept in the cache."""
 
+import contextlib
+import fcntl
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ class StoredValues:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._columns: dict[str, dict[str, Any]] = {}
         self._faces: dict[str, dict[str, Any]] = {}
         self._by_picture: dict[int, dict[str, Any]] = {}
@@ -82,7 +84,7 @@ class StoredValues:
         replace: bool,
     ) -> None:
         """Add values and write them; see ``Catalog.store_values``."""
-        with self._lock:
+        with self._lock, self._alone():
             self._load()
             found = {key for row in values.values() for key in row} | set(columns)
             for key in found:
@@ -112,12 +114,27 @@ class StoredValues:
             if save_bytes(self._path, json.dumps(data).encode()):
                 self._stamp = self._file()
 
-    def _file(self) -> tuple[int, int] | None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Check, masks and screen may store at once: nobody may write what he read before."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._path.with_suffix(".lock").open("a")
+        except OSError as error:
+            log.info("%s is not locked: %s", self._path, error)
+            yield
+            return
+        with lock:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _file(self) -> tuple[int, int, int] | None:
         try:
             stat = self._path.stat()
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_size
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _load(self) -> None:
         stamp = self._file()

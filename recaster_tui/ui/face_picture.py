@@ -147,6 +147,9 @@ def find_source(workspace: "Workspace", side: str, face: "Face") -> Source:
 def _picture(path: Path, workspace: "Workspace") -> Source:
     import cv2
 
+    from recaster_tui.faces.picture_header import check_header
+
+    check_header(path)
     try:
         pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:

@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ from recaster_tui.faces.catalog import (
 )
 from recaster_tui.faces.catalog_rows import sharpness
 from recaster_tui.faces.catalog_source import pack_names
+from recaster_tui.faces.catalog_values import StoredValues
 from recaster_tui.faces.codec import decode_pixels, read_face, save_metadata
 from recaster_tui.faces.edits import FaceEdits
 from recaster_tui.faces.face import FaceFileError
@@ -570,3 +572,20 @@ def test_pictures_that_are_not_square_and_too_large(tmp_path: Path) -> None:
         wide = thumbnails.get(1, 128)
         assert wide is not None
         assert wide[64].mean() > 190 and wide[5].mean() < 10 and wide[122].mean() < 10
+
+
+def test_values_stored_at_once_are_all_kept(tmp_path: Path) -> None:
+    def store(who: str) -> None:
+        for i in range(12):
+            face = f"{who}{i}.jpg"
+            # Opened anew each time, as by another program.
+            values = StoredValues(tmp_path / "cache" / "values.json")
+            values.store({face: {who: 1.0}}, {face: (hash(face), 1, 1)}, {}, False, False)
+
+    threads = [threading.Thread(target=store, args=(who,)) for who in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stored = json.loads((tmp_path / "cache" / "values.json").read_bytes())
+    assert len(stored["faces"]) == 36 and set(stored["columns"]) == set("abc")
