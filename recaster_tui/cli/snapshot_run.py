@@ -33,8 +33,13 @@ def create_one(workspace: Path, name: str, model: str | None, note: str, *, as_j
     check_name(folder, name)
     holder = lock_holder(folder)
     if holder is None:
-        with _disk(folder):
-            point = create_snapshot(folder, name, note)
+        # A trainer that starts meanwhile would sweep the half-made copy away.
+        lock = lock_model(folder, "snapshot create")
+        try:
+            with _disk(folder):
+                point = create_snapshot(folder, name, note)
+        finally:
+            lock.release()
     else:
         _ask_trainer(workspace, holder, name, note)
         point = find_point(folder, name)

@@ -7,6 +7,7 @@ A frame in it is done, even where its faces were moved to the trash since. Torn 
 
 import fcntl
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from recaster_tui.errors import BadInputError
+
+log = logging.getLogger(__name__)
 
 NAME = ".extraction.jsonl"
 
@@ -54,11 +57,13 @@ class Journal:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(self._fd)
             raise BadInputError(
                 "another extraction is writing into this folder", where=folder
             ) from error
+        except OSError:
+            log.info("no locks in %s", folder)  # some network file systems
         data = self.path.read_bytes()
         for line in data.splitlines():
             self._take(line)
