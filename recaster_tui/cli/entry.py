@@ -44,9 +44,13 @@ def _one_line(error: Exception) -> str:
 
 
 def _command(tokens: list[str]) -> str:
-    from recaster_tui.cli.app import COMMANDS
+    """The command of *tokens*, with a space behind: ``faces mask``."""
+    from recaster_tui.cli.app import COMMANDS, app
 
-    return f"{tokens[0]} " if tokens and tokens[0] in COMMANDS else ""
+    if not tokens or tokens[0] not in COMMANDS:
+        return ""
+    below = tokens[1] if len(tokens) > 1 and tokens[1] in tuple(app[tokens[0]]) else ""
+    return f"{tokens[0]} {below} " if below else f"{tokens[0]} "
 
 
 def _report(error: Exception, tokens: list[str]) -> str:

@@ -252,6 +252,11 @@ class RecasterApp(App[int]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
+        # What is said in passing makes room for the next word, and nothing is said twice: a pile
+        # of messages would cover what they are about.
+        for old in list(self._notifications):
+            if old.severity == "information" or (old.title, old.message) == (title, message):
+                self._unnotify(old, refresh=False)
         # Messages quote paths, values and other programs: brackets in them are no markup.
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 

@@ -353,7 +353,7 @@ class FaceSide:
         if not math.isfinite(value):
             return "–"
         if unit == "°":
-            return f"{value:+.0f}°"
+            return f"{round(value):+d}°"
         if unit == "B":
             return words.size(value)
         if abs(value) >= 100 or value == int(value):

@@ -91,7 +91,12 @@ async def test_a_screenshot_goes_into_the_workspace(stage: Stage) -> None:
         blocked.write_text("")
         stage.app.action_screenshot(path=str(blocked))
         await pilot.pause()
-        assert [t.severity for t in stage.app._notifications] == ["information", "error"]
+        # What is said in passing makes room, errors stay, and nothing is said twice.
+        assert [t.severity for t in stage.app._notifications] == ["error"]
+        stage.app.action_screenshot(path=str(blocked))
+        stage.app.notify("by the way")
+        await pilot.pause()
+        assert [t.severity for t in stage.app._notifications] == ["error", "information"]
 
 
 def test_long_log_lines_break_between_words_and_say_so() -> None:

@@ -283,7 +283,8 @@ class MaskEditor(DrawingActions):
                     self.editor.mark_saved()  # nothing tries once more
                 self.dismiss(self.index)
 
-        text = "The outlines of this face could not be saved. Leave without them?"
+        text = f"The outlines of this face are not saved: {self._unsaved}. Leave without them?"
+        self.app.clear_notifications()  # they would cover the question
         self.app.push_screen(Confirm("Not saved", text, yes="Leave", no="Stay"), left)
 
 

@@ -82,6 +82,7 @@ class EditorBase(Screen[int | None]):
         self._automask = automask
         self._what = self._saved = self._busy = ""
         self._gone: set[int] = set()
+        self._unsaved = ""  # why the last saving failed
         self._known: dict[int, bool | None] = {}  # labelled or not; None: no usable face
         self._kept: OrderedDict[int, PolygonEditor] = OrderedDict()
         # Edits of files made from here, where, and which faces they labelled: for undo.
@@ -192,6 +193,7 @@ class EditorBase(Screen[int | None]):
             async with self._writing:
                 await asyncio.to_thread(mask_work.save, self.catalog, self.edits, index, polygons)
         except (RecasterError, OSError) as error:
+            self._unsaved = error.message if isinstance(error, RecasterError) else str(error)
             self.notify(str(error), title="Not saved", severity="error", timeout=12)
             return False
         editor.mark_saved()
