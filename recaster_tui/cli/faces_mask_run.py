@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from recaster_tui.cli.faces_words import say
 from recaster_tui.cli.model_store import OurEntry, choose, find_all
 from recaster_tui.cli.progress import terminal_reporter
 from recaster_tui.errors import BadInputError, ExitCode
@@ -157,7 +158,7 @@ def _fetch(folder: Path, wanted: Wanted, report: Reporter, as_json: bool) -> int
             words += f"; {result.trashed} originals are in the trash"
         if result.different:
             words += f"; {len(result.different)} are there with another content and stayed so"
-        _line(words)
+        say(words)
         _name(result.skipped)
     return _code(result.stopped, result.skipped, result.copied)
 
@@ -176,7 +177,7 @@ def _worst(
               "skipped": [asdict(s) for s in judged.skipped]})  # fmt: skip
     else:
         for found in shown:
-            _line(f"{found.value:.3f}  {found.against:5}  {shown_name(found.name)}")
+            say(f"{found.value:.3f}  {found.against:5}  {shown_name(found.name)}")
         _name(judged.skipped)
     return _code(judged.stopped, judged.skipped, len(judged.faces))
 
@@ -201,7 +202,7 @@ def _tell(
     if as_json:
         _say(_plain(asdict(result) | {"with": drawn_by}))
     else:
-        _line(words)
+        say(words)
         _name(result.skipped)
     if job is not None:
         job.note(words)
@@ -220,14 +221,10 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 
 def _name(skipped: list[Skipped]) -> None:
     for item in skipped[:_SHOWN]:
-        _line(f"  {item.name}: {item.message}")
+        say(f"  {item.name}: {item.message}")
     if len(skipped) > _SHOWN:
-        _line(f"  and {len(skipped) - _SHOWN} more; --json lists all")
+        say(f"  and {len(skipped) - _SHOWN} more; --json lists all")
 
 
 def _say(value: Any) -> None:
-    _line(json.dumps(value, ensure_ascii=False))
-
-
-def _line(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

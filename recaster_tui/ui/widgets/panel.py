@@ -1,5 +1,6 @@
 """What the widgets share: framed panels, and strips built from coloured words."""
 
+import re
 from collections.abc import Iterable
 from typing import Self
 
@@ -105,6 +106,10 @@ class Lines(Widget):
         return self._drawn[y].adjust_cell_length(width, base).apply_style(base)
 
 
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, changes of the writing direction, bytes that are no text."""
+
+
 class Words:
     """Collects coloured words into one strip."""
 
@@ -113,8 +118,10 @@ class Words:
         self.length = 0
 
     def add(self, text: str, style: Style | None = None) -> "Words":
-        """Append *text*."""
+        """Append *text*; what a terminal would obey (file names, metadata) is replaced."""
         if text:
+            if not text.isprintable():
+                text = _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)
             segment = Segment(text, style)
             self._segments.append(segment)
             self.length += segment.cell_length
