@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recaster_tui.errors import BadInputError
 from recaster_tui.extraction.finder import FoundFace
 from recaster_tui.faces.codec import write_face
-from recaster_tui.faces.face import Face
+from recaster_tui.faces.face import DOUBT_KEY, MESH_KEY, Face
 from recaster_tui.faces.geometry import alignment_matrix, polygon_area, transform_points
 from recaster_tui.faces.masks import hull_mask
 from recaster_tui.faces.types import FaceType
@@ -21,8 +21,6 @@ from recaster_tui.files import write_atomic
 Picture = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 
-MESH_KEY = "mesh_landmarks_478"
-DOUBT_KEY = "recaster_doubt"
 DEBUG_QUALITY = 50
 
 _GREEN, _BLUE, _RED = (0, 255, 0), (255, 0, 0), (0, 0, 255)

@@ -11,12 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recaster_tui.faces.face import Face
+from recaster_tui.faces.face import DOUBT_KEY, Face
 from recaster_tui.faces.jpeg import read_header
 from recaster_tui.faces.pose import pitch_yaw_roll
-
-DOUBT_KEY = "recaster_doubt"
-"""Metadata entry of ours: in words why the extraction doubts this face (dropped when certain)."""
 
 _WINDOW = 9  # of the blur in Crete et al., 2007
 _LARGEST = 1024

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from recaster_tui.errors import DamagedError
 from recaster_tui.faces.types import FaceType
 
+DOUBT_KEY = "recaster_doubt"
+"""Metadata entry of ours: in words why the extraction doubts this face (dropped when certain)."""
+MESH_KEY = "mesh_landmarks_478"
+"""Metadata entry of ours: (478, 2) float32 points on the aligned picture, which move with it."""
+
 
 class FaceFileError(DamagedError):
     """A file that cannot be used as a face.

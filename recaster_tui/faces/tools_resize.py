@@ -13,7 +13,7 @@ from recaster_tui.errors import BadInputError
 from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.codec import Image, compose_face
 from recaster_tui.faces.edits import FaceEdits
-from recaster_tui.faces.face import Face, FaceFileError, Polygon
+from recaster_tui.faces.face import MESH_KEY, Face, FaceFileError, Polygon
 from recaster_tui.faces.geometry import alignment_matrix, transform_points
 from recaster_tui.faces.masks import decode_xseg_mask, encode_xseg_mask
 from recaster_tui.faces.tools import ToolResult, each, new_folder
@@ -22,8 +22,6 @@ from recaster_tui.files import write_atomic
 from recaster_tui.jobs import Reporter
 
 SMALLEST, LARGEST = 64, 2048
-MESH_KEY = "mesh_landmarks_478"
-"""Our 478 points on the aligned picture; they move with it."""
 
 _MASK_SIDE = 256
 

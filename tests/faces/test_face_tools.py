@@ -18,7 +18,7 @@ from recaster_tui.faces import edit_journal
 from recaster_tui.faces.catalog import Catalog
 from recaster_tui.faces.codec import compose_face, decode_pixels, read_face, read_metadata
 from recaster_tui.faces.edits import FaceEdits
-from recaster_tui.faces.face import FaceFileError
+from recaster_tui.faces.face import MESH_KEY, FaceFileError
 from recaster_tui.faces.faceset import open_faceset
 from recaster_tui.faces.geometry import alignment_matrix, transform_points
 from recaster_tui.faces.masks import decode_xseg_mask, face_mask, polygon_mask
@@ -34,7 +34,7 @@ from recaster_tui.faces.tools_metadata import (
     save_metadata_file,
 )
 from recaster_tui.faces.tools_pack import pack_faceset, unpack_faceset
-from recaster_tui.faces.tools_resize import MESH_KEY, resize_face, resize_faceset
+from recaster_tui.faces.tools_resize import resize_face, resize_faceset
 from recaster_tui.faces.types import FaceType
 from recaster_tui.jobs import Silent
 

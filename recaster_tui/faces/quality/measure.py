@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recaster_tui.errors import BadInputError
 from recaster_tui.faces.codec import Image, decode_pixels
-from recaster_tui.faces.face import Face, FaceFileError
+from recaster_tui.faces.face import DOUBT_KEY, Face, FaceFileError
 from recaster_tui.faces.geometry import (
     alignment_matrix,
     transform_points,
@@ -119,7 +119,7 @@ def measure_pixels(face: Face, picture: Image, digest: int = 0) -> Measurement:
     inside = (face.landmarks >= 0).all(1) & (face.landmarks < np.array(picture.shape[1::-1])).all(1)
     values["outside"] = 1.0 - float(inside.mean())
     values["masked_out"] = _masked_out(face, hull)
-    doubt = face.extra.get("recaster_doubt")
+    doubt = face.extra.get(DOUBT_KEY)
     values["doubt"] = float(bool(doubt))
     return Measurement(
         values=np.array([values[name] for name in VALUES], np.float32),
