@@ -29,7 +29,6 @@ from recaster_tui.training.models.base import pick_device
 from recaster_tui.workspace import Workspace, open_workspace
 
 AUTO = "auto"
-_SHOWN = 10  # files that could not be used, named on the terminal
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,6 @@ def _fetch(folder: Path, wanted: Wanted, report: Reporter, as_json: bool) -> int
         if result.different:
             words += f"; {len(result.different)} are there with another content and stayed so"
         say(words)
-        _name(result.skipped)
     return _code(result.stopped, result.skipped, result.copied)
 
 
@@ -178,7 +176,6 @@ def _worst(
     else:
         for found in shown:
             say(f"{found.value:.3f}  {found.against:5}  {shown_name(found.name)}")
-        _name(judged.skipped)
     return _code(judged.stopped, judged.skipped, len(judged.faces))
 
 
@@ -198,12 +195,14 @@ def _words(result: MaskReport, what: str, drawn_by: str | None) -> str:
 def _tell(
     result: MaskReport, words: str, drawn_by: str | None, job: Reporter | None, as_json: bool
 ) -> int:
-    """The answer on stdout; in a *job*'s events, too, which is where the screen reads it."""
+    """The answer on stdout; in a *job*'s events, too, which is where the screen reads it.
+
+    What could not be used was said on the way, as warnings.
+    """
     if as_json:
         _say(_plain(asdict(result) | {"with": drawn_by}))
     else:
         say(words)
-        _name(result.skipped)
     if job is not None:
         job.note(words)
     return _code(result.stopped, result.skipped, result.changed + result.unchanged)
@@ -217,13 +216,6 @@ def _code(stopped: bool, skipped: list[Skipped], good: int) -> int:
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
     return {key: str(v) if isinstance(v, Path) else v for key, v in value.items()}
-
-
-def _name(skipped: list[Skipped]) -> None:
-    for item in skipped[:_SHOWN]:
-        say(f"  {item.name}: {item.message}")
-    if len(skipped) > _SHOWN:
-        say(f"  and {len(skipped) - _SHOWN} more; --json lists all")
 
 
 def _say(value: Any) -> None:

@@ -78,6 +78,8 @@ class FacesScreen(FacesEdits):
         title = f"{NAMES.get(job.kind, job.kind)} {SIDE_NAMES.get(name, name)}".capitalize()
         if job.status in (JobStatus.FAILED, JobStatus.LOST):
             text = job.text + (f"\nhint: {job.hint}" if job.hint else "")
+            if job.status is JobStatus.LOST and job.kind == "extract":
+                text += "\nWhat it wrote is there; e goes on where it was."
             self.notify(text, title=f"{title} failed", severity="error", timeout=15)
         else:
             done = "stopped" if job.status is JobStatus.STOPPED else "done"
