@@ -192,7 +192,7 @@ def _moved(landmarks: Points, kind: str, rng: np.random.Generator) -> Points:
         points = points @ np.array([[cos, sin], [-sin, cos]])
     else:
         points = points * rng.uniform(1.25, 1.4) ** sign
-    return (points + centre).astype(np.float32)
+    return np.asarray(points + centre, np.float32)
 
 
 def _contradicting(face: Face, rng: np.random.Generator) -> Face:
@@ -292,7 +292,7 @@ def _damage(path: Path, kind: str, rng: np.random.Generator) -> None:
     elif kind == "zero":
         path.write_bytes(b"")
     else:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+        picture = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), 1))
         cv2.imwrite(str(path), picture)
 
 
