@@ -62,7 +62,7 @@ class Session:
             size = struct.pack("HHHH", rows, columns, 0, 0)
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            # pytest-xdist sets the size in its workers' environment, which would outdo the terminal.
+            # pytest-xdist sets the size in its workers, which would outdo the terminal.
             for name in ("TMUX", "COLUMNS", "LINES"):
                 environment.pop(name, None)
             os.execve(sys.executable, [sys.executable, "-c", program, str(folder)], environment)
