@@ -1,7 +1,9 @@
 """Pictures of every screen, from a real workspace: ``python -m tests.pictures WORKSPACE OUT``.
 
 For looking at what was built, in each theme and size, and for the README. Each picture is an SVG
-as Textual exports it and, where chromium or rsvg-convert is installed, a PNG beside it.
+as Textual exports it and, where chromium or rsvg-convert is installed, a PNG beside it. The screen
+``mask`` is the mask editor on the face that the Faces screen shows first; keys before
+``then`` are pressed ahead of it. ``wait`` among the keys waits a second.
 """
 
 import argparse
@@ -16,17 +18,25 @@ from recaster_tui.workspace import open_workspace
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 THEMES = ("night", "day", "high-contrast", "colour-blind", "mono", "ansi")
-SCREENS = ("train", "project", "faces", "runs")
+SCREENS = ("train", "project", "faces", "mask", "runs")
+_BEHIND = {"mask": ("faces", "m")}
+"""Screens that a key opens from a mode: the mode and the key."""
 
 
 async def _picture(
     workspace: Path, screen: str, size: tuple[int, int], theme: str, keys: list[str], out: Path
 ) -> Path:
-    app = RecasterApp(open_workspace(workspace), theme=theme, mode=screen)
+    mode, opener = _BEHIND.get(screen, (screen, ""))
+    app = RecasterApp(open_workspace(workspace), theme=theme, mode=mode)
     async with app.run_test(size=size) as pilot:
         for _ in range(40):  # datasets and previews are read in threads
             await pilot.pause(0.1)
-        await pilot.press(*keys)
+        first = keys.index("then") if opener and "then" in keys else 0
+        for key in [*keys[:first], *([opener, "wait", "wait"] if opener else []), *keys[first:]]:
+            if key == "wait":
+                await pilot.pause(1.0)
+            elif key != "then":
+                await pilot.press(key)
         await pilot.pause(1.0)
         out.write_text(app.export_screenshot(title=f"recaster {workspace.name}"))
     return _to_png(out)
