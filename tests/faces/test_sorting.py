@@ -92,18 +92,20 @@ def test_sharpness_of_simple_pictures():
         assert cpbd(np.full(shape, 7, np.uint8)) == 0.0
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 140), st.integers(1, 140)),
-    seed=st.integers(0, 99),
-    blur=st.floats(0.1, 4),
-)
-def test_sharpness_is_a_share_and_blur_lowers_it(shape, seed, blur):
-    gray = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-    value = cpbd(gray)
-    assert 0.0 <= value <= 1.0
-    if min(shape) >= 64:
-        assert cpbd(cv2.GaussianBlur(gray, (0, 0), blur + 2)) <= value
+@settings(max_examples=60)
+@given(shape=st.tuples(st.integers(1, 140), st.integers(1, 140)), seed=st.integers(0, 99))
+def test_sharpness_is_a_share(shape, seed):
+    noise = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    assert 0.0 <= cpbd(noise) <= 1.0
+
+
+@pytest.mark.parametrize("gap", [12, 16, 24])
+@pytest.mark.parametrize("blur", [2.1, 2.5, 3.0])
+def test_blur_lowers_sharpness(gap, blur):
+    """Of lines: in noise there is no edge whose width could be told."""
+    lines = np.zeros((128, 128), np.uint8)
+    lines[:, ::gap] = 255
+    assert cpbd(cv2.GaussianBlur(lines, (0, 0), blur)) < 0.5 < cpbd(lines) == 1.0
 
 
 def naive_values(method: str, picture: np.ndarray, face: Face) -> float:
