@@ -207,6 +207,17 @@ def read_job(workspace: Path, kind: str, side: str) -> JobState | None:
     )
 
 
+def running_jobs(workspace: Path) -> list[str]:
+    """``extract src`` and the like: what goes on in *workspace* at this moment."""
+    found = []
+    for folder in sorted((workspace / FOLDER).glob("*-*")):
+        kind, _, side = folder.name.rpartition("-")
+        state = read_job(workspace, kind, side)
+        if state is not None and state.status is JobStatus.RUNNING:
+            found.append(f"{kind} {side}")
+    return found
+
+
 @contextmanager
 def reporting(
     folder: Path | None, kind: str, side: str, otherwise: Callable[[], Reporter] = Silent

@@ -347,13 +347,13 @@ class RecasterApp(App[int]):
 
     async def action_quit(self) -> None:
         """Leave; with runs alive, ask what becomes of them."""
-        live = self.supervisor.live_runs()
-        if not live:
-            self.exit(0)
-            return
-        from recaster_tui.ui.screens.quit import ask_and_quit
+        from recaster_tui.ui.screens.quit import ask_and_quit, farewell
 
-        ask_and_quit(self, live)
+        live = self.supervisor.live_runs()
+        if live:
+            ask_and_quit(self, live)
+        else:
+            self.exit(0, message=farewell(self))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action that has a key here, and a few that need none."""

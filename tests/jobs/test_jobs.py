@@ -12,7 +12,7 @@ import pytest
 
 from recaster_tui.errors import BadInputError
 from recaster_tui.files import write_toml
-from recaster_tui.jobs import JobStatus, job_folder, read_job, reporting, stop_job
+from recaster_tui.jobs import JobStatus, job_folder, read_job, reporting, running_jobs, stop_job
 
 _WORK = """
 import sys, time
@@ -47,10 +47,12 @@ def test_a_job_is_followed_stopped_and_remembered(tmp_path: Path) -> None:
     assert state is not None and state.status is JobStatus.RUNNING
     assert state.total == 100_000 and state.counts["faces"] == 2 * state.current
     assert state.eta_seconds is not None and state.eta_seconds > 10
+    assert running_jobs(tmp_path) == ["test src"]
     stop_job(tmp_path, "test", "src")
     child.wait(20)
     state = read_job(tmp_path, "test", "src")
     assert state is not None and state.status is JobStatus.STOPPED
+    assert running_jobs(tmp_path) == []
 
 
 def test_a_killed_job_is_lost_not_running(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button
 
+from recaster_tui.jobs import running_jobs
 from recaster_tui.protocol import CommandName
 from recaster_tui.ui import words
 from recaster_tui.ui.screens.dialogs import Dialog, DialogText
@@ -28,16 +29,20 @@ def ask_and_quit(app: "RecasterApp", live: "list[Run]") -> None:
 
     def answered(answer: str | None) -> None:
         if answer == LEAVE:
-            app.exit(0, message=_farewell(app.supervisor.live_runs()))
+            app.exit(0, message=farewell(app))
         elif answer == STOP:
             app.run_worker(_stop_and_exit(app), exit_on_error=False)
 
     app.push_screen(QuitScreen(live), answered)
 
 
-def _farewell(live: "list[Run]") -> Text | None:
+def farewell(app: "RecasterApp") -> Text | None:
     """For the shell: how to see again what goes on; nothing where all has ended meanwhile."""
+    live = app.supervisor.live_runs()
     lines = [f"training goes on: recaster attach {run.run_id}" for run in live]
+    if app.workspace is not None:
+        root = app.workspace.root
+        lines += [f"{job} goes on: recaster {root} shows it" for job in running_jobs(root)]
     return Text("\n".join(lines), no_wrap=True, overflow="ignore") if lines else None
 
 
