@@ -17,8 +17,8 @@ import numpy as np
 from recaster_tui.errors import RecasterError
 from recaster_tui.ui import face_facts, words
 from recaster_tui.ui.face_picture import FRAME_SUFFIXES
+from recaster_tui.ui.widgets.face_captions import Caption
 from recaster_tui.ui.widgets.face_detail import FaceText, Value, score_colour
-from recaster_tui.ui.widgets.face_grid import Caption
 from recaster_tui.ui.widgets.project_tables import printable
 from recaster_tui.workspace import Workspace, open_workspace
 

@@ -243,8 +243,8 @@ async def test_sixels_are_sent_once_until_their_cells_are_painted(
     driver = pilot.app._driver
     assert driver is not None
     monkeypatch.setattr(driver, "write", lambda text: sent.append(text.count("\x1bP0;1")))
-    grid.cell = (10, 20)
-    grid._sharpen_soon()
+    grid.pixels.cell = (10, 20)
+    grid.pixels.soon()
     whole = sum(len(faces) for _, faces in grid.picture_rows())
     await until(pilot, lambda: sum(sent) == whole)
     sent.clear()
@@ -260,7 +260,7 @@ async def test_sixels_are_sent_once_until_their_cells_are_painted(
     await pilot.press("escape")
     await until(pilot, lambda: sum(sent) >= whole)
     await pilot.press("pagedown")
-    assert not grid._sharp  # half-blocks while things move
+    assert not grid.pixels.sharp  # half-blocks while things move
 
 
 async def test_large_face_and_overlays(live: tuple[FacesScreen, Pilot[int]]) -> None:

@@ -24,8 +24,9 @@ from recaster_tui.ui.screens.base import ModeScreen
 from recaster_tui.ui.screens.faces_keys import FACES_KEYS, FIRST_KEYS
 from recaster_tui.ui.sharp import SharpPicture
 from recaster_tui.ui.terminal import Images
+from recaster_tui.ui.widgets.face_captions import Caption
 from recaster_tui.ui.widgets.face_detail import FaceDetail, FaceText, Painter
-from recaster_tui.ui.widgets.face_grid import Caption, FaceGrid
+from recaster_tui.ui.widgets.face_grid import FaceGrid
 from recaster_tui.ui.widgets.job_line import JobLines
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.project_tables import printable
@@ -98,7 +99,7 @@ class FacesBase(ModeScreen):
             grid.pictures = pictures
             grid.hint = "reading …"
             if terminal is not None and terminal.images is Images.SIXEL:
-                grid.cell = terminal.cell or USUAL_CELL
+                grid.pixels.cell = terminal.cell or USUAL_CELL
             self._wire(grid, side)
         self.detail.pictures = pictures
         self._sharp = SharpPicture(

@@ -5,26 +5,28 @@ A widget a face repaints every picture for each cursor move (147 KB); here two c
 only the cells of pictures that arrived are painted again.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.errors import NoWidget
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.timer import Timer
 
 from recaster_tui.ui.palette import Palette, palette
+from recaster_tui.ui.widgets.face_captions import (
+    Caption,
+    caption_line,
+    caption_look,
+    fitted,
+    hint_line,
+)
+from recaster_tui.ui.widgets.grid_pixels import GridPixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,31 +35,10 @@ if TYPE_CHECKING:
 TILES = (10, 12, 16, 20, 24, 32, 44, 60)
 """Widths of a face in cells; a cell is one pixel wide and two high."""
 USUAL_TILE = 16
-_SHARP_AFTER = 0.35  # seconds without scrolling until pixels replace half-blocks
-_KEPT_SHARP = 240  # encoded pictures: 10 to 30 KB each
 _KEPT = 1_500  # pictures as strips: about 15 KB each at the usual size
 _POLL_SECONDS = 0.08
 _SLICE_SECONDS = 0.012  # of drawing pictures that arrived, between two keys
 _TWO_LINES = 14  # cells from which there is room for a second caption line
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What stands below a face.
-
-    Attributes:
-        name: shortened from its front where it is too long: the end tells faces apart.
-        value: right of it, e.g. the score; *colour* is a theme variable.
-        note: second line, e.g. what is wrong with the face.
-        marked: it is among the marked ones; ``chosen``: a range being marked covers it.
-    """
-
-    name: str
-    value: str = ""
-    colour: str = "text"
-    note: str = ""
-    marked: bool = False
-    chosen: bool = False
 
 
 class FaceGrid(ScrollView, can_focus=True):
@@ -144,23 +125,20 @@ class FaceGrid(ScrollView, can_focus=True):
         self.missing: set[int] = set()
         self._seen: tuple[int, int, int, int] | None = None
         self._ground: object = None
-        self.cell: tuple[int, int] | None = None  # pixels of a cell, where sixels can be shown
-        self._sixels: OrderedDict[tuple[int, int], str] = OrderedDict()
-        self._sharp: dict[int, str] = {}  # by place
-        self._unsent: set[int] = set()
-        self._sharpen_at: Timer | None = None
-        self._sharpening: asyncio.Task[None] | None = None
+        self.pixels = GridPixels(
+            self, self._picture_region, self._pixels, self._whole, self.missing
+        )
 
     def on_mount(self) -> None:
         """Look for pictures that arrived."""
         self.set_interval(_POLL_SECONDS, self.take_arrived)
         if (after := getattr(self.app, "after_paint", None)) is not None:
-            after.append(self._painted)
+            after.append(self.pixels.painted)
 
     def on_unmount(self) -> None:
         """Nothing is drawn any more."""
         if (after := getattr(self.app, "after_paint", None)) is not None:
-            after.remove(self._painted)
+            after.remove(self.pixels.painted)
 
     # -- what is shown --------------------------------------------------------------------------
 
@@ -312,7 +290,7 @@ class FaceGrid(ScrollView, can_focus=True):
             *range(max(0, sight.start - reach), sight.start),
         ]
         self.missing.clear()
-        self._sharpen_soon()
+        self.pixels.soon()
         if self.pictures:
             self.wish(self.faces[near].tolist())
         self.post_message(self.Scrolled(self))
@@ -461,99 +439,18 @@ class FaceGrid(ScrollView, can_focus=True):
             self._strips.popitem(last=False)
         return made
 
-    # -- sixels ---------------------------------------------------------------------------------
+    def _pixels(self, place: int) -> "tuple[int, NDArray[np.uint8] | None]":
+        """What :class:`GridPixels` asks for: key and picture of a place."""
+        if self.faces is None or place >= len(self) or not self.pictures:
+            return -1, None
+        face = int(self.faces[place])
+        return self.key(face), self.picture(face, 128)
 
-    def _sharpen_soon(self) -> None:
-        """Half-blocks while things move; pixels once they rest."""
-        self._sharp.clear()
-        self._unsent.clear()
-        if self.cell is None or not self.pictures:
-            return
-        if self._sharpen_at is not None:
-            self._sharpen_at.stop()
-        self._sharpen_at = self.set_timer(_SHARP_AFTER, self._sharpen)
-
-    def _sharpen(self) -> None:
-        if self._sharpening is None or self._sharpening.done():
-            self._sharpening = asyncio.create_task(self._encode())
-
-    async def _encode(self) -> None:
-        """Encode the pictures of whole rows in a thread, paint each as it is ready."""
-        seen = None
-        while seen != self._seen:  # scrolled meanwhile: the new ones
-            seen, again = self._seen, []
-            first = self.top_row * self.columns
-            whole = range(first, min(len(self), first + self.rows_in_sight * self.columns))
-            for place in whole:
-                if self.cell is None or self.faces is None or seen != self._seen:
-                    break
-                face = int(self.faces[place])
-                pixels = self.picture(face, 128)
-                if pixels is None:
-                    again.append(place)
-                    continue
-                key, size = (self.key(face), self.tile), self.cell
-                text = self._sixels.get(key)
-                if text is None:
-                    text = await asyncio.to_thread(_encoded, pixels, self.tile, size)
-                    self._sixels[key] = text
-                    while len(self._sixels) > _KEPT_SHARP:
-                        self._sixels.popitem(last=False)
-                if seen == self._seen and place not in self.missing:
-                    self._sharp[place] = text
-                    self._unsent.add(place)
-                    self._send()
-            if again and seen == self._seen:
-                await asyncio.sleep(_SHARP_AFTER)
-                seen = None
-
-    def _painted(self, update: object) -> None:
-        """Textual has written: pictures whose cells it painted get their pixels again."""
-        if not self._sharp or not self.is_mounted:
-            return
-        spans: list[tuple[int, int, int]] | None = getattr(update, "spans", None)
-        at = self.region.offset
-        for place in self._sharp:
-            region = self._picture_region(place).translate(at)
-            if spans is None or any(
-                region.y <= y < region.bottom and left < region.right and right > region.x
-                for y, left, right in spans
-            ):
-                self._unsent.add(place)
-        if self._unsent:
-            self._send()
-
-    def _send(self) -> None:
-        """Draw pixels over the half-blocks of cells that nothing else covers.
-
-        They go past Textual, which loses count of columns behind a sixel in a line. It repaints
-        what it knows, half-blocks, and the app tells :meth:`_painted`.
-        """
-        driver = self.app._driver
-        if driver is None or not self.screen.is_active or not self.is_on_screen:
-            return
-        at, out = self.region.offset, []
-        for place in sorted(self._unsent & self._sharp.keys()):
-            region = self._picture_region(place).translate(at)
-            if self._uncovered(region):
-                move = f"\x1b[{region.y + 1};{region.x + 1}H"
-                out.append(f"\x1b7{move}{self._sharp[place]}\x1b8")
-        self._unsent.clear()
-        if out:
-            driver.write("".join(out))
-            driver.flush()
-
-    def _uncovered(self, region: Region) -> bool:
-        """Whether no message lies over it."""
-        for x in (region.x, region.x + region.width // 2, region.right - 1):
-            for y in (region.y, region.y + region.height // 2, region.bottom - 1):
-                try:
-                    widget, _ = self.screen.get_widget_at(x, y)
-                except NoWidget:
-                    return False
-                if widget is not self:
-                    return False
-        return True
+    def _whole(self) -> range:
+        """Places of whole rows in sight; none where there are no pictures."""
+        first = self.top_row * self.columns
+        end = min(len(self), first + self.rows_in_sight * self.columns)
+        return range(first, end if self.pictures else first)
 
     # -- drawing --------------------------------------------------------------------------------
 
@@ -573,7 +470,7 @@ class FaceGrid(ScrollView, can_focus=True):
         """The line API of Textual."""
         width, base, colours = self.size.width, self.rich_style, self.colours
         if not len(self):
-            return self._empty(y, width, colours).apply_style(base)
+            return hint_line(self.hint, y, width, colours).apply_style(base)
         row, line = divmod(y + self.scroll_offset.y, self.row_height)
         first = row * self.columns
         assert self.faces is not None
@@ -583,7 +480,10 @@ class FaceGrid(ScrollView, can_focus=True):
             if line < self.tile // 2:
                 segments += self._picture_line(place, line, colours)
             else:
-                segments += self._caption_line(place, line - self.tile // 2, colours)
+                caption = self.caption(int(self.faces[place]))
+                chosen = caption.chosen or place in self.chosen()
+                look = caption_look(place == self.cursor, self.has_focus, chosen, colours)
+                segments += caption_line(caption, line - self.tile // 2, self.tile, look, colours)
             segments.append(gap)
         return Strip(segments).adjust_cell_length(width).apply_style(base)
 
@@ -598,92 +498,3 @@ class FaceGrid(ScrollView, can_focus=True):
         if line == self.tile // 4:
             return [Segment("·".center(self.tile), colours.faint() + waiting)]
         return [Segment(" " * self.tile, waiting)]
-
-    def _caption_line(self, place: int, line: int, colours: Palette) -> Iterable[Segment]:
-        assert self.faces is not None
-        caption = self.caption(int(self.faces[place]))
-        chosen = caption.chosen or place in self.chosen()
-        look = self._look(place == self.cursor, chosen, colours)
-        if line == 1:
-            style = colours.muted() if look is None else look
-            return [Segment(" ", style), Segment(_cut(caption.note, self.tile - 1), style)]
-        if caption.marked:
-            mark = Segment("◆", colours.style("accent", bold=True) if look is None else look)
-        else:
-            mark = Segment(" ", look)
-        value = caption.value
-        room = self.tile - 1 - (cell_len(value) + 1 if value else 0)
-        if room < 4:
-            value, room = "", self.tile - 1
-        name = _end(caption.name, room)
-        style = colours.style("text", bold=caption.marked) if look is None else look
-        parts = [mark, Segment(name, style)]
-        if value:
-            parts.append(Segment(" ", look))
-            parts.append(Segment(value, colours.style(caption.colour) if look is None else look))
-        return parts
-
-    def _look(self, cursor: bool, chosen: bool, colours: Palette) -> Style | None:
-        """The style of a caption that is under the cursor or being marked; None: its own."""
-        if cursor and self.has_focus:
-            if colours.ground.ansi is not None:
-                return Style(reverse=True, bold=True)
-            return colours.style("background", on="primary", bold=True)
-        if cursor:
-            return colours.style("text", bold=True) + colours.tint("text", 0.22)
-        if chosen:
-            if colours.ground.ansi is not None:
-                return Style(underline=True, bold=True)
-            return colours.style("text", bold=True) + colours.tint("accent", 0.35)
-        return None
-
-    def _empty(self, y: int, width: int, colours: Palette) -> Strip:
-        import textwrap
-
-        lines: list[tuple[str, Style]] = []
-        for i, part in enumerate(self.hint.splitlines()):
-            style = colours.style("text", bold=True) if i == 0 else colours.muted()
-            lines += [(line, style) for line in textwrap.wrap(part, max(8, width - 4)) or [""]]
-        at = y - 1
-        if not 0 <= at < len(lines):
-            return Strip.blank(width)
-        text, style = lines[at]
-        return Strip([Segment("  "), Segment(text, style)]).adjust_cell_length(width)
-
-
-def _encoded(pixels: "NDArray[np.uint8]", tile: int, cell: tuple[int, int]) -> str:
-    """Sixels of a picture that fills tile × tile/2 cells."""
-    import cv2
-    import numpy as np
-
-    from recaster_tui.ui.sixel import sixels
-
-    size = (tile * cell[0], tile // 2 * cell[1])
-    how = cv2.INTER_AREA if pixels.shape[0] > size[1] else cv2.INTER_CUBIC
-    return sixels(np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8))
-
-
-def fitted(pixels: "NDArray[np.uint8]", side: int) -> "NDArray[np.uint8]":
-    """(side, side, 3) uint8 of a picture (h, w, 3), averaged down or interpolated up."""
-    if pixels.shape[:2] == (side, side):
-        return pixels
-    import cv2
-    import numpy as np
-
-    how = cv2.INTER_AREA if pixels.shape[0] > side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, (side, side), interpolation=how), np.uint8)
-
-
-def _cut(text: str, room: int) -> str:
-    if cell_len(text) <= room:
-        return set_cell_size(text, room)
-    return set_cell_size(text, room - 1) + "…"
-
-
-def _end(text: str, room: int) -> str:
-    """The end of *text*, where it is too long."""
-    if cell_len(text) <= room:
-        return set_cell_size(text, room)
-    while text and cell_len(text) > room - 1:
-        text = text[1:]
-    return set_cell_size("…" + text, room)
