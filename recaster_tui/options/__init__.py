@@ -2,6 +2,7 @@
 
 from recaster_tui.options.architecture import Architecture, parse_architecture
 from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.batch import AUTO, batch_number, with_number
 from recaster_tui.options.common import TrainingOptions
 from recaster_tui.options.config import (
     Config,
@@ -39,6 +40,7 @@ from recaster_tui.options.validation import (
 )
 
 __all__ = [
+    "AUTO",
     "GROUPS",
     "AmpOptions",
     "Architecture",
@@ -54,6 +56,7 @@ __all__ = [
     "XsegOptions",
     "advice",
     "all_configs",
+    "batch_number",
     "changed",
     "class_of",
     "config_from_table",
@@ -74,4 +77,5 @@ __all__ = [
     "to_dfl",
     "validate",
     "visible",
+    "with_number",
 ]

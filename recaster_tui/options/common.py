@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from recaster_tui.options.batch import AUTO, BatchSize, batch_number
 from recaster_tui.options.spec import OptionValue, option
 
 Problem = tuple[str, str]
@@ -26,19 +27,22 @@ class TrainingOptions(BaseModel):
         defer_build=True,  # mixins are never instantiated, and one run needs one class
     )
 
-    batch_size: int = option(
+    batch_size: BatchSize = option(
         8,
         label="Batch size",
         group="Run",
         ge=1,
         le=512,
         step=1,
+        words=(AUTO,),
         live=True,
         dfl="batch_size",
         help="""Faces of each side per iteration. More gives steadier learning and needs more
-        memory and time per iteration; fewer fits a small GPU. If memory runs out the run ends
-        and says so; its last save stays.""",
-        recommended="8: steady learning on most GPUs; 4 where memory is short",
+        memory and time per iteration; fewer fits a small GPU. auto tries sizes at the start, with
+        everything on that can be switched on while training, and takes the largest that fits and
+        still learns more faces a second. If memory runs out later, each batch is worked through
+        in pieces, with the same result.""",
+        recommended="8: steady learning on most GPUs; 4 where memory is short; auto finds out",
     )
     target_iterations: int = option(
         0,
@@ -172,7 +176,7 @@ class TrainingOptions(BaseModel):
 
     def advice(self) -> Iterator[Problem]:
         """Combinations that work but are seldom what one wants."""
-        if self.batch_size < 4:
+        if batch_number(self) < 4:
             yield "batch_size", "below 4 learning becomes unsteady; prefer smaller dims"
 
     @model_validator(mode="before")

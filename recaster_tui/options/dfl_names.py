@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.batch import batch_number
 from recaster_tui.options.common import TrainingOptions
 from recaster_tui.options.model_class import ModelClass
 from recaster_tui.options.models import class_of, options_class
@@ -62,12 +63,14 @@ def from_dfl(
 def to_dfl(options: TrainingOptions) -> dict[str, OptionValue]:
     """The options dict that DFL would store for *options* (a validated options object).
 
-    Options that DFL has no name for are left out. 0 for gan_patch_size is resolved.
+    Options that DFL has no name for are left out. 0 for gan_patch_size is resolved, and so is an
+    automatic batch size: to the class's default, unless ``with_number`` put in what was found.
     """
     result: dict[str, OptionValue] = {}
     for spec in specs_of(options_class(class_of(options))):
         if spec.dfl:
             result[spec.dfl] = _dfl_value(spec, getattr(options, spec.key))
+    result["batch_size"] = batch_number(options)
     if isinstance(options, AutoencoderOptions):
         result["gan_patch_size"] = options.effective_gan_patch_size
         result[BOTH_PRIORITIES] = options.eyes_priority and options.mouth_priority

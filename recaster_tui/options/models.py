@@ -9,6 +9,7 @@ from recaster_tui.options.architecture import (
     parse_architecture,
 )
 from recaster_tui.options.autoencoder import AutoencoderOptions
+from recaster_tui.options.batch import BatchSize
 from recaster_tui.options.common import Problem, TrainingOptions
 from recaster_tui.options.model_class import ModelClass
 from recaster_tui.options.network import FaceTypeName
@@ -221,7 +222,7 @@ class AmpOptions(AutoencoderOptions):
 class Quick96Options(TrainingOptions):
     """Quick96 (dfl-models.md 5): a SAEHD ``df-ud`` with everything fixed, for a first look."""
 
-    batch_size: int = revised(
+    batch_size: BatchSize = revised(
         TrainingOptions,
         "batch_size",
         4,
@@ -246,14 +247,15 @@ class XsegOptions(TrainingOptions):
         this model will draw.""",
         recommended="whole: the same as the model that will use the masks",
     )
-    batch_size: int = revised(
+    batch_size: BatchSize = revised(
         TrainingOptions,
         "batch_size",
         4,
         ge=2,
         le=16,
         help="""Faces per iteration. More gives steadier learning and needs more memory and time
-        per iteration.""",
+        per iteration. auto tries sizes at the start and takes the largest that fits and still
+        learns more faces a second.""",
         recommended="4: 8 on a GPU with 8 GB or more",
     )
     random_src_flip: bool = revised(

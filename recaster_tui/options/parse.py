@@ -43,6 +43,8 @@ def coerce(spec: OptionSpec, value: object) -> OptionValue:
     Raises:
         ValueProblem: it cannot be read as that type. Ranges are not checked here.
     """
+    if spec.words and isinstance(value, str) and value.strip().lower() in spec.words:
+        return value.strip().lower()
     if spec.kind == "bool":
         return _bool(spec, value)
     if spec.kind == "int":

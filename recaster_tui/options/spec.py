@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 
 OptionValue: TypeAlias = bool | int | float | str
@@ -68,6 +68,7 @@ class OptionSpec:
         maximum: largest value; None = no end.
         step: how far one key press moves the value in a form.
         choices: see *kind*.
+        words: what may be said instead of a number (``auto``).
         group: one of :data:`GROUPS`.
         help: one to three sentences for a user.
         recommended: a value and the reason for it.
@@ -92,6 +93,7 @@ class OptionSpec:
     live: bool
     dfl: str | None
     shown_when: When | None
+    words: tuple[str, ...] = ()
 
     @property
     def range_text(self) -> str:
@@ -105,9 +107,8 @@ class OptionSpec:
                 return "a folder, relative to the workspace"
             return "df or liae, then optionally - and any of u d t c"
         low, high = show(self.minimum), show(self.maximum)
-        if self.maximum is None:
-            return f"{low} or more"
-        return f"{low} to {high}"
+        text = f"{low} or more" if self.maximum is None else f"{low} to {high}"
+        return ", or ".join((text, *self.words))
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class OptionMeta:
     dfl: str | None
     minimum: float | None
     maximum: float | None
+    words: tuple[str, ...]
 
 
 def option(
@@ -139,6 +141,7 @@ def option(
     le: float | None = None,
     step: float | None = None,
     choices: Iterable[str] = (),
+    words: Iterable[str] = (),
     shown_when: When | None = None,
     locked: bool = False,
     live: bool = False,
@@ -147,11 +150,17 @@ def option(
     """Declare a field of an options class, once, with all that form, CLI, TOML and help need.
 
     *choices* is for text with suggestions; the choices of a ``Literal`` come from its annotation.
+    *words* may stand instead of a number; the annotation then is a union with their ``Literal``.
     """
     if group not in GROUPS:
         raise ValueError(f"unknown group {group!r}")
     declared: Any = default  # so that Field is not taken for its value
-    field: FieldInfo = Field(declared, ge=ge, le=le)
+    if words:
+        # pydantic would compare the word, too.
+        field: FieldInfo = Field(declared)
+        field.metadata.append(AfterValidator(lambda value: _within(value, ge, le)))
+    else:
+        field = Field(declared, ge=ge, le=le)
     field.metadata.append(
         OptionMeta(
             label=label,
@@ -166,9 +175,18 @@ def option(
             dfl=dfl,
             minimum=ge,
             maximum=le,
+            words=tuple(words),
         )
     )
     return field
+
+
+def _within(value: int | str, low: float | None, high: float | None) -> int | str:
+    if not isinstance(value, str) and (
+        (low is not None and value < low) or (high is not None and value > high)
+    ):
+        raise ValueError(f"{value} is out of range: {show(low)} to {show(high)}")
+    return value
 
 
 def revised(parent: type[BaseModel], key: str, default: OptionValue, **changes: Any) -> Any:
@@ -183,6 +201,7 @@ def revised(parent: type[BaseModel], key: str, default: OptionValue, **changes: 
         "le": meta.maximum,
         "step": meta.step,
         "choices": meta.choices,
+        "words": meta.words,
         "shown_when": meta.shown_when,
         "locked": meta.locked,
         "live": meta.live,
@@ -209,7 +228,7 @@ def spec_of(key: str, field: FieldInfo) -> OptionSpec:
         kind, choices = "choice", tuple(get_args(annotation))
     elif annotation is bool:
         kind = "bool"
-    elif annotation is int:
+    elif annotation is int or int in get_args(annotation):
         kind = "int"
     elif annotation is float:
         kind = "float"
@@ -231,6 +250,7 @@ def spec_of(key: str, field: FieldInfo) -> OptionSpec:
         live=meta.live,
         dfl=meta.dfl,
         shown_when=meta.shown_when,
+        words=meta.words,
     )
 
 

@@ -225,8 +225,8 @@ def _is_trusted(spec: OptionSpec, value: OptionValue, trusted: Mapping[str, obje
 
 
 def _range_problem(spec: OptionSpec, value: OptionValue) -> str | None:
-    if spec.kind not in ("int", "float"):
-        return None
+    if spec.kind not in ("int", "float") or isinstance(value, str):
+        return None  # a word instead of the number is one of the option's own
     number = float(value)
     if (spec.minimum is None or number >= spec.minimum) and (
         spec.maximum is None or number <= spec.maximum

@@ -28,6 +28,7 @@ class Field:
     range_text: str = ""
     recommended: str = ""
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # that may stand instead of a number
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None
@@ -53,6 +54,7 @@ class Field:
             range_text=spec.range_text,
             recommended=spec.recommended,
             choices=tuple(spec.choices),
+            words=spec.words,
             minimum=spec.minimum,
             maximum=spec.maximum,
             step=spec.step,
@@ -269,6 +271,10 @@ class FormModel:
             known = [*item.choices]
             at = known.index(value) if value in known else 0
             return known[(at + direction) % len(known)]
+        if item.words and value in item.words:
+            return round(item.minimum or 0) if direction > 0 else value
+        if item.words and direction < 0 and value == item.minimum:
+            return item.words[0]  # the word lies below the smallest number
         if item.kind in ("int", "float") and isinstance(value, int | float):
             return _step(item, float(value), direction)
         return value
@@ -294,6 +300,9 @@ def parse(item: Field, value: Any) -> Any:
             return float(value)
         return value
     text = value.strip().replace(" ", "").replace("_", "")
+    for word in item.words:
+        if text and word.startswith(text.lower()):
+            return word  # its first letter is enough
     try:
         if item.kind == "int":
             return int(text.replace(",", ""))

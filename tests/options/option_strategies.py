@@ -17,7 +17,8 @@ def value_of(spec: OptionSpec) -> st.SearchStrategy[Any]:
     high = spec.maximum if spec.maximum is not None else 10**9
     assert spec.minimum is not None
     if spec.kind == "int":
-        return st.integers(int(spec.minimum), int(high))
+        numbers = st.integers(int(spec.minimum), int(high))
+        return numbers | st.sampled_from(spec.words) if spec.words else numbers
     return st.floats(spec.minimum, high)
 
 

@@ -11,6 +11,8 @@ from recaster_tui.options import (
     ModelClass,
     OptionsError,
     advice,
+    batch_number,
+    changed,
     defaults,
     effective,
     from_dfl,
@@ -22,6 +24,7 @@ from recaster_tui.options import (
     to_dfl,
     validate,
     visible,
+    with_number,
 )
 
 MESSAGES: list[tuple[dict[str, object], str]] = [
@@ -31,7 +34,11 @@ MESSAGES: list[tuple[dict[str, object], str]] = [
     ({"zzz": 1}, 'unknown option "zzz" for SAEHD'),
     ({"resolution": 144}, "resolution = 144 must be a multiple of 32 for architecture liae-ud: "),
     ({"e_dims": 65}, "encoder_dims = 65 must be even: 64 or 66"),
-    ({"batch_size": "many"}, 'batch_size = "many" is not a whole number: 1 to 512 (default 8)'),
+    (
+        {"batch_size": "many"},
+        'batch_size = "many" is not a whole number: 1 to 512, or auto (default',
+    ),
+    ({"batch_size": 513}, "batch_size = 513 is out of range: 1 to 512, or auto (default 8)"),
     ({"batch_size": 2.5}, "batch_size = 2.5 is not a whole number"),
     ({"batch_size": True}, "batch_size = True is not a whole number"),
     ({"random_warp": "perhaps"}, 'random_warp = "perhaps" is not yes or no (default yes)'),
@@ -70,6 +77,7 @@ def test_all_problems_are_told_at_once_and_by_key() -> None:
         ("learning-rate=5e-5", ("learning_rate", 5e-5)),
         ("eyes_mouth_prio=on", ("eyes_mouth_prio", True)),
         ("loss_function=MS-SSIM+L1", ("loss_function", "ms-ssim+l1")),
+        ("batch_size= Auto", ("batch_size", "auto")),
         ("target_iter=1e5", ("target_iterations", 100_000)),
         *((f"random_warp={word}", ("random_warp", True)) for word in ("yes", "On", "TRUE", "y")),
         *((f"random_warp={word}", ("random_warp", False)) for word in ("no", "off", "False", "n")),
@@ -96,8 +104,9 @@ def test_dfl_names_both_ways(model: ModelClass, data: st.DataObject) -> None:
     ours, unknown = from_dfl(model, dfl | {"use_fp16": True})
     assert unknown == {"use_fp16": True}
     back = validate(model, ours)
+    assert back.batch_size == batch_number(options)  # DeepFaceLab knows numbers only
     for spec in specs(model):
-        if spec.dfl and spec.key != "gan_patch_size":
+        if spec.dfl and spec.key not in ("gan_patch_size", "batch_size"):
             assert getattr(back, spec.key) == getattr(options, spec.key), spec.key
     assert to_dfl(back) == dfl
 
@@ -190,3 +199,22 @@ def test_whatever_is_given_there_is_an_answer_not_a_traceback(
             validate(model, values)
     else:
         validate(model, values)
+
+
+@pytest.mark.parametrize("model", list(ModelClass))
+def test_an_automatic_batch_size(model: ModelClass) -> None:
+    usual = defaults(model)
+    auto = changed(usual, {"batch_size": "auto"})
+    assert auto.batch_size == "auto" and live_problem(usual, "batch_size", "auto") is None
+    assert live_problem(auto, "batch_size", 4) is None and changed(auto, {"batch_size": 4})
+    assert spec_map(model)["batch_size"].range_text.endswith(", or auto")
+    assert not problems(model, auto.model_dump()) and not dict(auto.advice())
+    # Who needs a number gets what was found, else the default; a number is never replaced.
+    assert batch_number(auto) == usual.batch_size and batch_number(auto, 12) == 12
+    assert batch_number(usual, 12) == usual.batch_size and with_number(usual, 12) is usual
+    assert with_number(auto, 12) == changed(usual, {"batch_size": 12})
+    assert to_dfl(with_number(auto, 12))["batch_size"] == 12
+    for wrong in ("automatic", "", 0, 100_000, True, 1.5):
+        assert set(problems(model, {"batch_size": wrong})) == {"batch_size"}
+        with pytest.raises(ValueError):  # pydantic's own check says the same
+            usual.changed(batch_size=wrong)

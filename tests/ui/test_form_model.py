@@ -66,7 +66,10 @@ def test_nudging_stays_in_range_and_goes_round() -> None:
     form = FormModel()
     batch = field(form, "batch_size")
     form.set(batch, 1)
-    assert form.nudge(batch, -1) == 1
+    assert form.nudge(batch, -1) == "auto"  # below the smallest number
+    form.set(batch, "auto")
+    assert (form.nudge(batch, -1), form.nudge(batch, 1)) == ("auto", 1)
+    assert form.errors() == {} and form.shown_value(batch) == "auto"
     choice = field(form, "face_type")
     form.set(choice, choice.choices[-1])
     assert form.nudge(choice, 1) == choice.choices[0]
@@ -90,6 +93,9 @@ def test_numbers_are_read_as_people_write_them() -> None:
     assert parse(field(form, "target_iterations"), "100 000") == 100_000
     assert parse(field(form, "learning_rate"), "5e-5") == 5e-5
     assert parse(field(form, "learning_rate"), "0,001") == 0.001
+    for text in ("a", " AU", "auto"):
+        assert parse(field(form, "batch_size"), text) == "auto"
+    assert parse(field(form, "batch_size"), "autos") == "autos"
 
 
 def test_fixed_options_of_an_existing_model_are_no_errors() -> None:

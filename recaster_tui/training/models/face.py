@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recaster_tui.nets.ops import sigmoid_cross_entropy
-from recaster_tui.options import AutoencoderOptions
+from recaster_tui.options import AutoencoderOptions, batch_number
 from recaster_tui.training import losses
 from recaster_tui.training.models.base import Batch, DataNeeds, SideAugment, SideBatch
 from recaster_tui.training.models.engine import Model, Rule, as_input
@@ -69,7 +69,7 @@ class FaceModel(Model):
         return DataNeeds(
             resolution=o.resolution,
             face_type=o.face_type,
-            batch_size=o.batch_size,
+            batch_size=batch_number(o),
             src=replace(
                 common,
                 flip=o.random_src_flip,

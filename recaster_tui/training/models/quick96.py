@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recaster_tui.nets.ops import gaussian_blur
-from recaster_tui.options import ModelClass, Quick96Options, SaehdOptions
+from recaster_tui.options import ModelClass, Quick96Options, SaehdOptions, batch_number, with_number
 from recaster_tui.training.losses import SoftMasks
 from recaster_tui.training.models.base import Batch, DataNeeds, SideAugment, StepResult
 from recaster_tui.training.models.engine import Rule
@@ -19,7 +19,7 @@ EVERY_UNWARPED = 3
 
 def _fixed(options: Quick96Options) -> SaehdOptions:
     return SaehdOptions(
-        **options.model_dump(),
+        **with_number(options).model_dump(),
         resolution=RESOLUTION,
         face_type="full",
         architecture="df-ud",
@@ -52,7 +52,7 @@ class Quick96Model(SaehdModel):
         return DataNeeds(
             resolution=RESOLUTION,
             face_type="full",
-            batch_size=o.batch_size,
+            batch_size=batch_number(o),
             src=SideAugment(flip=o.random_src_flip, scale=SCALE),
             dst=SideAugment(flip=o.random_dst_flip, scale=SCALE),
         )

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recaster_tui.nets.ops import sigmoid_cross_entropy
 from recaster_tui.nets.xseg import RESOLUTION, XSeg
-from recaster_tui.options import ModelClass, XsegOptions
+from recaster_tui.options import ModelClass, XsegOptions, batch_number
 from recaster_tui.training import losses
 from recaster_tui.training.models.base import Batch, DataNeeds, PreviewView, SideAugment
 from recaster_tui.training.models.engine import Model, Objective, Rule, as_input
@@ -40,11 +40,12 @@ class XsegModel(Model):
         if o.pretrain:
             # Pictures to redraw, of one set of faces; an odd batch size becomes the next even one.
             side = SideAugment(flip=True, scale=PRETRAINING_SCALE)
-            return DataNeeds(RESOLUTION, o.face_type, (o.batch_size + 1) // 2, src=side, dst=side)
+            count = (batch_number(o) + 1) // 2
+            return DataNeeds(RESOLUTION, o.face_type, count, src=side, dst=side)
         return DataNeeds(
             resolution=RESOLUTION,
             face_type=o.face_type,
-            batch_size=o.batch_size,
+            batch_size=batch_number(o),
             src=SideAugment(flip=o.random_src_flip),
             dst=SideAugment(flip=o.random_dst_flip),
             segmented=True,
