@@ -7,7 +7,13 @@ from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.losses import LossArray, Trend, decimate
 from recaster_tui.supervisor.run import NoAnswerError, Run
 from recaster_tui.supervisor.state import RunState, Status, advance, launched
-from recaster_tui.supervisor.supervisor import RunRequest, Supervisor, default_model_name
+from recaster_tui.supervisor.supervisor import (
+    ModelBusyError,
+    RunRequest,
+    Supervisor,
+    default_model_name,
+    make_spec,
+)
 
 __all__ = [
     "Ack",
@@ -16,6 +22,7 @@ __all__ = [
     "LocalLauncher",
     "LossArray",
     "Marker",
+    "ModelBusyError",
     "NoAnswerError",
     "Notice",
     "Preview",
@@ -33,4 +40,5 @@ __all__ = [
     "decimate",
     "default_model_name",
     "launched",
+    "make_spec",
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import sys
 import time
@@ -27,7 +28,13 @@ from recaster_tui.workspace import Workspace, open_workspace, stored_options
 log = logging.getLogger(__name__)
 
 # -P: the workspace is the working directory, and a file torch.py in it must not be run.
-TRAINER_COMMAND = (sys.executable, "-P", "-m", "recaster_tui.training")
+# RECASTER_TRAINER is for tests of faults: the name of another module that trains.
+TRAINER_COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    os.environ.get("RECASTER_TRAINER") or "recaster_tui.training",
+)
 
 _SCAN_SECONDS = 2.0
 _LEAVING_SECONDS = 15.0
@@ -46,6 +53,39 @@ class RunRequest:
     device: str = "auto"
     target_iterations: int | None = None
     target_seconds: float = 0.0
+
+
+class ModelBusyError(BadInputError):
+    """A run trains this model already; it may be asked for again when that has ended."""
+
+
+def make_spec(workspace: Workspace, request: RunRequest, run_id: str | None = None) -> RunSpec:
+    """The description of the run that *request* asks for, every option checked.
+
+    Raises:
+        OptionsError, BadInputError: what was asked for cannot be done.
+    """
+    own = stored_options(workspace.models / f"{request.model_name}.{request.model_class}")
+    checked = validate(request.model_class, request.options, trusted=own)
+    options = checked.model_dump(mode="json")
+    if request.target_iterations is not None:
+        options["target_iterations"] = request.target_iterations
+    try:
+        return RunSpec(
+            run_id=run_id or new_run_id(request.model_class),
+            created=time.time(),
+            model_name=request.model_name,
+            model_class=request.model_class,
+            options=options,
+            src=workspace.relative(workspace.src_faces),
+            dst=workspace.relative(workspace.dst_faces),
+            models=workspace.relative(workspace.models),
+            device=request.device,
+            target_iterations=int(options.get("target_iterations") or 0),
+            target_seconds=request.target_seconds,
+        )
+    except ValidationError as error:
+        raise _bad_request(request, error) from error
 
 
 def default_model_name(text: str) -> str:
@@ -126,37 +166,26 @@ class Supervisor:
 
     # -- actions ----------------------------------------------------------------------------
 
-    async def start(self, workspace: Workspace, request: RunRequest) -> Run:
+    async def start(
+        self, workspace: Workspace, request: RunRequest, *, run_id: str | None = None
+    ) -> Run:
         """Make a run folder and start a trainer on it.
+
+        Args:
+            workspace: the project.
+            request: what is wanted.
+            run_id: the id that the run shall have; a new one by default. Its folder may be there
+                (whoever made it died before the launch), its trainer not.
 
         Raises:
             OptionsError, BadInputError: what was asked for cannot be done; nothing was made.
+            ModelBusyError: another run trains this model; nothing was made.
             EnvironmentProblem: the run folder or the process cannot be made.
         """
-        own = stored_options(workspace.models / f"{request.model_name}.{request.model_class}")
-        checked = validate(request.model_class, request.options, trusted=own)
-        options = checked.model_dump(mode="json")
-        if request.target_iterations is not None:
-            options["target_iterations"] = request.target_iterations
-        _require_faces(workspace, request.model_class, options)
-        try:
-            spec = RunSpec(
-                run_id=new_run_id(request.model_class),
-                created=time.time(),
-                model_name=request.model_name,
-                model_class=request.model_class,
-                options=options,
-                src=workspace.relative(workspace.src_faces),
-                dst=workspace.relative(workspace.dst_faces),
-                models=workspace.relative(workspace.models),
-                device=request.device,
-                target_iterations=int(options.get("target_iterations") or 0),
-                target_seconds=request.target_seconds,
-            )
-        except ValidationError as error:
-            raise _bad_request(request, error) from error
+        spec = make_spec(workspace, request, run_id)
+        _require_faces(workspace, request.model_class, spec.options)
         async with self._starting:
-            return await self._start(workspace, spec)
+            return await self._start(workspace, spec, begun=run_id is not None)
 
     async def resume(
         self,
@@ -301,11 +330,11 @@ class Supervisor:
 
     # -- inside -----------------------------------------------------------------------------
 
-    async def _start(self, workspace: Workspace, spec: RunSpec) -> Run:
+    async def _start(self, workspace: Workspace, spec: RunSpec, *, begun: bool) -> Run:
         await self._refuse_second(workspace, spec)
         folder = RunFolder(workspace.runs / spec.run_id)
         try:
-            folder.root.mkdir(parents=True)
+            folder.root.mkdir(parents=True, exist_ok=begun)
             write_run_spec(folder.spec, spec)
         except OSError as error:
             raise EnvironmentProblem(
@@ -341,7 +370,7 @@ class Supervisor:
                 run = self._runs.get(other.run_id) or Run(folder, other, self._launcher)
                 await run.poll()
                 if not run.state.over or time.monotonic() > deadline:
-                    raise BadInputError(
+                    raise ModelBusyError(
                         f"model '{spec.model_name}' is already being trained by run "
                         f"{other.run_id} ({run.state.value}, iteration {run.iteration:,})",
                         where=workspace.root / spec.model_folder,
