@@ -54,7 +54,10 @@ def write_toml(path: Path, table: dict[str, Any], *, durable: bool = True) -> No
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises ``OSError`` or ``tomllib.TOMLDecodeError``."""
     with path.open("rb") as file:
-        return tomllib.load(file)
+        try:
+            return tomllib.load(file)
+        except RecursionError as error:
+            raise tomllib.TOMLDecodeError("nested too deeply") from error
 
 
 def _umask() -> int:

@@ -41,6 +41,7 @@ FILES = (WEIGHTS, OPTIMIZER, STATE, LOSSES)
 MANIFEST = "manifest.json"
 NOTE = "note.toml"
 TEMPORARY = ".tmp-"
+_STAMP = "%Y%m%dT%H%M%S"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def publish(folder: Path, iteration: int, fill: Callable[[Path, str], None]) -> 
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    before = current_name(folder)
+    before = current_name(folder) or _newest(root, but=name)
     try:
         fsync_dir(root)
         write_atomic(folder / "CURRENT", name + "\n")
@@ -157,13 +158,24 @@ def verify(path: Path, iteration: int | None = None) -> Generation:
         manifest = json.loads(raw)
         files = {str(k): (int(v["size"]), str(v["sha256"])) for k, v in manifest["files"].items()}
         own_iteration = int(manifest["iteration"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DamagedError(f"its manifest cannot be read ({error})", where=path) from error
     if iteration is not None and own_iteration != iteration:
         raise DamagedError(f"its manifest is of iteration {own_iteration}", where=path)
     for name in FILES:
         if name not in files:
             raise DamagedError(f"its manifest does not name {name}", where=path)
+    for name in files:
+        if name not in FILES:  # which may be any path of this machine
+            raise DamagedError("its manifest names other files than a generation's", where=path)
     total = len(raw)
     for name, (size, sha256) in files.items():
         try:
@@ -184,7 +196,7 @@ def set_aside(folder: Path, damaged: Iterable[Damage]) -> list[Path]:
     for damage in damaged:
         if not damage.path.is_dir():
             continue
-        target = folder / "damaged" / f"{damage.path.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        target = folder / "damaged" / f"{damage.path.name}-{time.strftime(_STAMP)}"
         target.parent.mkdir(exist_ok=True)
         number = 2
         while target.exists():
@@ -217,7 +229,7 @@ def current_name(folder: Path) -> str | None:
 
 def write_backup(folder: Path, source: Generation, note: str) -> Generation:
     """Copy a generation to ``backups/``, verified. Raises like :func:`copy_generation`."""
-    name = f"{time.strftime('%Y%m%dT%H%M%S')}-{source.iteration:09d}"
+    name = f"{time.strftime(_STAMP)}-{source.iteration:09d}"
     target = folder / "backups" / name
     number = 2
     while target.exists():
@@ -232,21 +244,25 @@ def newest_backup_age(folder: Path) -> float | None:
     return max(0.0, time.time() - max(times)) if times else None
 
 
-def thin_backups(folder: Path, keep: int, days: int = 7) -> list[Path]:
+def thin_backups(folder: Path, keep: int, days: int = 7, *, now: float | None = None) -> list[Path]:
     """Remove old timed backups: the last *keep* stay, and the first of each of *days* days.
 
-    Backups with a note are the user's own and always stay; *keep* 0 keeps everything.
+    Backups with a note are the user's own and always stay; *keep* 0 keeps everything. What is
+    dated after *now* (unix seconds) was made before the clock was set right: it counts as older
+    than all others, or it would push out every backup made since.
     """
     if keep <= 0:
         return []
-    timed = [p for p in sorted((folder / "backups").glob("[0-9]*")) if not _note(p)]
+    moment = time.strftime(_STAMP, time.localtime(now))
+    timed = [path for path in named(folder / "backups") if _is_timed(path)]
+    timed.sort(key=lambda path: (path.name[: len(moment)] <= moment, path.name))
     first_of_day: dict[str, Path] = {}
     for path in timed:
         first_of_day.setdefault(path.name[:8], path)
-    kept = set(timed[-keep:]) | {first_of_day[d] for d in sorted(first_of_day)[-days:]}
+    kept = {*timed[-keep:], *list(first_of_day.values())[-days:]}
     gone = [path for path in timed if path not in kept]
     for path in gone:
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
     return gone
 
 
@@ -316,11 +332,17 @@ def remove(path: Path) -> None:
         shutil.rmtree(rubbish)
 
 
-def _note(backup: Path) -> str:
+def _is_timed(backup: Path) -> bool:
+    """Whether a backup was surely made by the timer: one whose note cannot be read may not."""
     try:
-        return str(read_toml(backup / NOTE).get("note", ""))
-    except (OSError, ValueError):
-        return ""
+        return bool(read_toml(backup / NOTE)["note"] == "")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _newest(root: Path, but: str) -> str | None:
+    names = [path for path in named(root) if path.name != but]
+    return max(names, key=lambda p: (iteration_of(p), p.name)).name if names else None
 
 
 def _sha256(raw: bytes) -> str:

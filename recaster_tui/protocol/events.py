@@ -21,18 +21,25 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
 ``error``       code, message, hint?, fatal: bool
 ``rolled-back`` from_iteration, to_iteration, why: nan | spike | oom; onset: iteration of the
                 trouble; the rows after to_iteration are void and come again
+``restored``    written by whoever restored the model between two starts of the trainer, who held
+                the locks of model and journal: from_iteration, to_iteration, name: of the
+                snapshot; kept: name of the snapshot of what was before, or ""; options: what
+                the next start begins with. losses.bin is that of the restored state
 ``ack``         id: of the control line; ok: bool; message: why not, or what it led to;
                 offset: where the line starts in control.jsonl
 ``option``      key, value, iteration: an option was changed while training
 ``alive``       iteration
 ``done``        outcome: one of :class:`Outcome`; iteration: the last one trained; saved: the
-                last one saved; message
+                last one saved; message. Written by whoever killed a trainer that did not react
+                in its place, then with killed: true
 """
 
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+_TOO_LARGE = 1e15  # of a line's number, and of a time in unix seconds
 
 
 class EventType(StrEnum):
@@ -50,6 +57,7 @@ class EventType(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     ROLLED_BACK = "rolled-back"
+    RESTORED = "restored"
     ACK = "ack"
     OPTION = "option"
     ALIVE = "alive"
@@ -93,18 +101,25 @@ def encode_event(event: Event) -> bytes:
     Losses may be NaN: JSON has no such number, so they are written as null.
     """
     record = {"v": 1, "seq": event.seq, "t": round(event.t, 3), "type": event.type, **event.data}
-    return (json.dumps(_finite(record), separators=(",", ":"), ensure_ascii=False) + "\n").encode()
+    text = json.dumps(_finite(record), separators=(",", ":"), ensure_ascii=False) + "\n"
+    # Names of files that are no UTF-8 come as lone surrogates, which cannot be encoded.
+    return text.encode("utf-8", "replace")
 
 
 def decode_event(line: bytes | str) -> Event:
     """Parse one line. Raises ``ValueError`` when it is not an event (a torn line, say)."""
-    record = json.loads(line)
+    try:
+        record = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("a journal line is nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError("a journal line must be an object")
     try:
         seq, t, kind = int(record.pop("seq")), float(record.pop("t")), str(record.pop("type"))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"a journal line lacks {error}") from error
+    if not (0 < seq < _TOO_LARGE and 0 <= t < _TOO_LARGE):
+        raise ValueError("a journal line has a number or a time that cannot be")
     record.pop("v", None)
     return Event(seq, t, kind, record)
 

@@ -17,6 +17,10 @@ from recaster_tui.errors import (
 )
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_BROKEN_DISK_ERRNOS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE, errno.ENOTCONN}
+)
 
 
 class TooFewFacesError(BadInputError):
@@ -94,11 +98,19 @@ def describe(error: BaseException) -> Failure:
             "free some space and resume the run; the last save is whole",
             ExitCode.ENVIRONMENT,
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno in _READ_ONLY_ERRNOS:
+        what = "the file system is read-only" if error.errno == errno.EROFS else "not allowed"
         return Failure(
             "environment",
-            f"not allowed: {error}",
+            f"{what}: {error}",
             "the workspace must be writable for this user",
+            ExitCode.ENVIRONMENT,
+        )
+    if isinstance(error, OSError) and error.errno in _BROKEN_DISK_ERRNOS:
+        return Failure(
+            "environment",
+            f"the disk cannot be read or written: {error}",
+            "look at the disk and the connection to it; the last save is whole",
             ExitCode.ENVIRONMENT,
         )
     return Failure(

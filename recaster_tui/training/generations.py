@@ -34,6 +34,18 @@ from recaster_tui.training.tensorfile import tensor_chunks
 
 log = logging.getLogger(__name__)
 
+_TOO_LARGE = 2**63
+_STATE_KINDS: dict[str, type | tuple[type, ...]] = {
+    "model_class": str,
+    "run_id": str,
+    "seed": int,
+    "pieces": int,
+    "trained_seconds": (int, float),
+    "options": dict,
+    "live": dict,
+    "data": str,
+}
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -136,4 +148,23 @@ def _read(path: Path, iteration: int) -> Snapshot:
         raise DamagedError(f"its tensors cannot be read ({error})", where=path) from error
     if state.get("format") != FORMAT or state.get("iteration") != iteration:
         raise DamagedError("its state.toml is of another format or iteration", where=path)
+    if (lie := _first_lie(state)) is not None:
+        raise DamagedError(f"its state.toml has no usable value for {lie}", where=path)
     return Snapshot(iteration, weights, optimizer, state, read_losses(path / LOSSES))
+
+
+def _first_lie(state: Mapping[str, Any]) -> str | None:
+    """The first key whose value is not of the kind that a trainer writes."""
+    for key, kind in _STATE_KINDS.items():
+        value = state.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return key
+        if isinstance(value, int | float) and not 0 <= value < _TOO_LARGE:
+            return key
+    try:
+        json.loads(state.get("data", "{}"))
+    except (ValueError, RecursionError):
+        return "data"
+    return None

@@ -16,8 +16,8 @@ from recaster_tui.training.failures import DISK_FULL_ERRNOS, DiskFullError
 
 log = logging.getLogger(__name__)
 
-BACKLOG_LIMIT = 16 << 20
-"""Bytes of events kept in memory while the disk is full: hours of training."""
+BACKLOG_LIMIT = 128 << 20
+"""Bytes of events kept in memory while the disk takes none: a day of training and more."""
 
 
 class JournalWriter:
@@ -40,6 +40,8 @@ class JournalWriter:
         self._clock = clock
         self._mutex = threading.Lock()
         self._backlog: deque[bytes] = deque()
+        self._waiting = 0
+        self._refused: OSError | None = None
         self._last_emit = time.monotonic()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
@@ -61,8 +63,8 @@ class JournalWriter:
     def emit(self, kind: EventType, **data: Any) -> int:
         """Write one event and return its ``seq``.
 
-        A full disk does not lose events: they wait in memory and are written, in order, as soon
-        as there is room.
+        A disk that is full, broken or read-only does not lose events: they wait in memory and
+        are written, in order, as soon as that works.
 
         Raises:
             DiskFullError: more than ``BACKLOG_LIMIT`` bytes are waiting.
@@ -70,9 +72,16 @@ class JournalWriter:
         with self._mutex:
             self._seq += 1
             self._last_emit = time.monotonic()
-            self._backlog.append(encode_event(Event(self._seq, self._clock(), kind.value, data)))
+            line = encode_event(Event(self._seq, self._clock(), kind.value, data))
+            self._backlog.append(line)
+            self._waiting += len(line)
             self._drain()
             return self._seq
+
+    @property
+    def refused(self) -> OSError | None:
+        """Why events wait in memory; None while all are written."""
+        return self._refused
 
     def sync(self) -> None:
         """Force what was written to the disk, for the events that must survive a power cut."""
@@ -97,18 +106,23 @@ class JournalWriter:
             try:
                 written = os.write(self._fd, line)
             except OSError as error:
-                if error.errno not in DISK_FULL_ERRNOS:
-                    raise
-                if sum(map(len, self._backlog)) > BACKLOG_LIMIT:
+                if self._refused is None:
+                    log.error("the journal cannot be written: %s", error)
+                self._refused = error
+                if self._waiting > BACKLOG_LIMIT:
+                    full = error.errno in DISK_FULL_ERRNOS
                     raise DiskFullError(
-                        "the disk is full and too many events wait to be written",
+                        f"{'the disk is full' if full else 'the disk takes nothing'} and too many "
+                        f"events wait to be written ({error.strerror})",
                         hint="free some space and resume the run; the last save is whole",
                     ) from error
                 return
+            self._waiting -= written
             if written < len(line):  # the disk filled up inside this line: the rest must follow
                 self._backlog[0] = line[written:]
             else:
                 self._backlog.popleft()
+        self._refused = None
 
     def _repair(self, path: Path) -> int:
         seq, end, last = 0, 0, b""
