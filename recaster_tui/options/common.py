@@ -6,16 +6,17 @@ Defaults and ranges: dfl-models.md 2.5, 3.1, 5, 6.1 and product.md 6.3 (what its
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
 
 from recaster_tui.options.batch import AUTO, BatchSize, batch_number
+from recaster_tui.options.held_out import HeldOutOptions
 from recaster_tui.options.spec import OptionValue, option
 
 Problem = tuple[str, str]
 """Key of the option and what is wrong with it."""
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(HeldOutOptions):
     """Options of every model class. Immutable: :meth:`changed` gives a checked copy."""
 
     model_config = ConfigDict(

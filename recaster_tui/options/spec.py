@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 OptionValue: TypeAlias = bool | int | float | str
 Kind: TypeAlias = Literal["int", "float", "bool", "choice", "text"]
 
-GROUPS = ("Run", "Network", "Optimizer", "Faces", "Losses", "GAN", "Saving", "Machine")
+GROUPS = ("Run", "Network", "Optimizer", "Faces", "Losses", "GAN", "Saving", "Measuring", "Machine")
 """Groups in the order in which a form or a table shows them."""
 
 
