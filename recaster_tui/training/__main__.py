@@ -9,7 +9,7 @@ import faulthandler
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recaster_tui.errors import ExitCode
@@ -27,8 +27,12 @@ others at full speed: measured on 2 cores with two other busy processes, an iter
 USAGE = "usage: python -m recaster_tui.training RUN_FOLDER\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train what the run folder asks for; returns the exit code."""
+def main(argv: Sequence[str] | None = None, begin: Callable[[Path], ExitCode] = start) -> int:
+    """Train what the run folder asks for; returns the exit code.
+
+    Args:
+        begin: what is done with the run folder (a trainer with faults does more than start).
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.stderr.write(USAGE)
@@ -39,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    return start(Path(arguments[0]))
+    return begin(Path(arguments[0]))
 
 
 def configure_log() -> None:

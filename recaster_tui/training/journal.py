@@ -31,7 +31,7 @@ class JournalWriter:
         acked: byte offsets of the control lines that earlier starts acknowledged.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = lambda: time.time()) -> None:
         """Open or create the journal at *path*.
 
         Raises:

@@ -15,6 +15,7 @@ from recaster_tui.checkpoints.store import make_current, newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
+from recaster_tui.training.clock import running
 from recaster_tui.training.commands import Desk, StopFlag, obey
 from recaster_tui.training.failures import (
     BadOptionsError,
@@ -85,12 +86,13 @@ class Trainer:
     Attributes:
         iteration: the last iteration trained.
         options: as they are now, live changes included.
+        model: what is trained.
     """
 
     def __init__(self, parts: Parts, *, iteration: int, trained_seconds: float = 0.0) -> None:
         self.iteration = iteration
         self.options: TrainingOptions = parts.session.options
-        self._session, self._model, self._data = parts.session, parts.model, parts.data
+        self._session, self.model, self._data = parts.session, parts.model, parts.data
         self._journal, self._desk, self._stop = parts.journal, parts.desk, parts.stop
         self._history, self._saver = parts.history, parts.saver
         self._live = dict(parts.session.live)
@@ -118,49 +120,50 @@ class Trainer:
             self._serve()
             if self._paused or self._stopping is not None:
                 continue
-            self._iterate()
+            self.iterate()
             if self._meter.due:
                 self._tell()
             self._keep()
         return self._finish()
 
-    def _iterate(self) -> None:
-        begun = time.perf_counter()
+    def iterate(self) -> None:
+        """Train one iteration."""
+        begun = running()
         batch, fresh = self._next_batch()
-        fetched = time.perf_counter()
-        pieces = self._model.pieces
+        fetched = running()
+        pieces = self.model.pieces
         try:
-            result = self._model.train_step(batch)
+            result = self.model.train_step(batch)
         except TornUpdateError as error:
             if pieces >= MOST_PIECES:
                 raise
             self._tell()
-            self._model.pieces = 2 * pieces  # the update itself needs less beside smaller pieces
+            self.model.pieces = 2 * pieces  # the update itself needs less beside smaller pieces
             self._tell_pieces()
             self._roll_back("oom", self.iteration + 1, error)
             return
-        if self._model.pieces != pieces:
+        if self.model.pieces != pieces:
             self._tell_pieces()
         self.iteration += 1
         self._batch = batch
         self._meter.add(self.iteration, result, fetched - begun)
         if fresh and self.options.retrain_worst:
             self._worst.add(batch, result)
-        self._trained += time.perf_counter() - begun
+        self._trained += running() - begun
 
     def _tell_pieces(self) -> None:
         self._journal.emit(
             EventType.WARNING,
             code="memory",
             message=f"memory ran out at iteration {self.iteration + 1}: each batch is now worked "
-            f"through in {self._model.pieces} pieces, with the same result",
+            f"through in {self.model.pieces} pieces, with the same result",
             hint="it goes on by itself; a smaller batch_size or other programs ended on this "
             "device would make it quicker",
         )
 
     def _next_batch(self) -> tuple[Batch, bool]:
         """The next batch, and whether it holds faces that were not trained just now."""
-        if self._batch is not None and not self._model.wants_batch():
+        if self._batch is not None and not self.model.wants_batch():
             return self._batch, False  # the model will not look at it
         worst = self._worst.take() if self.options.retrain_worst else None
         return (self._data.next_batch(), True) if worst is None else (worst, False)
@@ -228,6 +231,7 @@ class Trainer:
             ms=round(flushed.ms, 3),
             its=round(flushed.its, 3),
             data_share=round(flushed.data_share, 4),
+            trained=round(self._trained, 2),
         )
         if flushed.non_finite is not None:
             self._roll_back("nan", flushed.non_finite)
@@ -290,10 +294,10 @@ class Trainer:
         if key == "target_iterations":
             self._target = int(value)
         elif key not in LOOP_OPTIONS:
-            needs = self._model.needs
-            self._model.set_option(key, value)
-            if self._model.needs != needs:
-                self._data.set_needs(self._model.needs)
+            needs = self.model.needs
+            self.model.set_option(key, value)
+            if self.model.needs != needs:
+                self._data.set_needs(self.model.needs)
         self._live[key] = value
         self._guard.reset()
         self._worst.clear()
@@ -347,7 +351,7 @@ class Trainer:
         if text:
             self._say(Phase.SAVING, text)
         copied = self._saver.copy(
-            self._model.state(),
+            self.model.state(),
             iteration=self.iteration,
             state=self._state(),
             losses=self._history.rows,
@@ -372,8 +376,8 @@ class Trainer:
             "seed": session.seed,
             "trained_seconds": round(self._trained_before + self._trained, 3),
             "saved": time.time(),
-            "loss_names": list(self._model.loss_names),
-            "pieces": self._model.pieces,
+            "loss_names": list(self.model.loss_names),
+            "pieces": self.model.pieces,
             "options": self.options.model_dump(mode="json"),
             "live": dict(self._live),
             # Text, because its shape is the data source's own affair.
@@ -395,7 +399,7 @@ class Trainer:
     def preview(self) -> bool:
         """Show what the model can do now; False (and a warning) when it cannot be written."""
         self._tell()
-        shown = self._previews.show(self._model, self._data, self.iteration, self.options)
+        shown = self._previews.show(self.model, self._data, self.iteration, self.options)
         self._meter.restart()
         return shown
 
@@ -426,7 +430,7 @@ class Trainer:
             )
         warn_damaged(self._journal, folder, loaded.damaged)
         left, self.iteration = self.iteration, loaded.generation.iteration
-        self._model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
+        self.model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
         make_current(folder, loaded.generation)
         self._saver.saved = self.iteration
         if cause is None:

@@ -1,0 +1,1 @@
+"""Breaking things on purpose: `recaster bench faults`, and what the tests of faults use."""
