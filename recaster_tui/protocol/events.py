@@ -10,7 +10,9 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
 ``iterations``  first: iteration number of the first row (iterations count from 1);
                 rows: [[loss, …], …] one row an iteration, none left out;
                 ms: mean milliseconds an iteration; its: iterations a second;
-                data_share: 0..1, part of the step spent waiting for data
+                data_share: 0..1, part of the step spent waiting for data;
+                trained: seconds this start has trained, by a clock that nobody sets and that
+                stands while the process is stopped
 ``metrics``     cpu (% of all cores), ram, ram_total (bytes), gpu (%), vram, vram_total,
                 learning_rate, …: all optional
 ``preview``     iteration; views: [{"view": name, "file": path relative to the run folder,

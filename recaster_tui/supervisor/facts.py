@@ -9,6 +9,7 @@ from recaster_tui.protocol import Event, EventType
 from recaster_tui.supervisor.state import RunState
 
 _KEEP_NOTICES = 200
+_TOO_LARGE = 1e18  # NaN and the infinite are not below it, either
 CLOCK_STATES = frozenset({RunState.TRAINING, RunState.SAVING})
 """While in these the time of training runs; saving goes on beside it."""
 
@@ -16,7 +17,7 @@ CLOCK_STATES = frozenset({RunState.TRAINING, RunState.SAVING})
 @dataclass(frozen=True)
 class Marker:
     """A point on the chart. ``kind`` is the event type: saved, backup, snapshot, option,
-    rolled-back, or ``resumed``."""
+    rolled-back, restored, or ``resumed``."""
 
     kind: str
     iteration: int
@@ -80,7 +81,9 @@ class Ack:
 class Facts:
     """What the journal said so far; thrown away and rebuilt where it must be read again.
 
-    ``*_iteration`` count from 1; ``data_share`` is 0..1; times are unix seconds.
+    ``*_iteration`` count from 1; ``data_share`` is 0..1; times are unix seconds. ``told_seconds``
+    is how long the trainer says that it has trained since its start (None: it does not say),
+    ``told_before`` the same of earlier starts, ``told_at`` when it said so.
     """
 
     iteration: int = 0
@@ -104,6 +107,9 @@ class Facts:
     hellos: int = 0
     trained_seconds: float = 0.0
     clock_since: float | None = None
+    told_seconds: float | None = None
+    told_before: float = 0.0
+    told_at: float = 0.0
     last_t: float = 0.0
 
     def apply(self, event: Event, root: Path) -> None:
@@ -128,6 +134,8 @@ class Facts:
                 self.its = as_float(data.get("its"))
                 self.ms = as_float(data.get("ms"))
                 self.data_share = as_float(data.get("data_share"))
+                if "trained" in data:
+                    self.told_seconds, self.told_at = as_float(data["trained"]), event.t
                 self.progress = None
             case EventType.METRICS:
                 self.metrics = {**self.metrics, **data}
@@ -149,6 +157,8 @@ class Facts:
                 self.iteration = as_int(data.get("to_iteration"))
                 text = f"back from {as_int(data.get('from_iteration')):,}: {data.get('why', '')}"
                 self.markers.append(Marker("rolled-back", self.iteration, event.t, text))
+            case EventType.RESTORED:
+                self._restored(event)
             case EventType.OPTION:
                 key, value = str(data.get("key")), data.get("value")
                 self.options = {**self.options, key: value}
@@ -173,13 +183,28 @@ class Facts:
         if data.get("resumed"):
             self.markers.append(Marker("resumed", iteration, event.t, "resumed"))
         self.hellos += 1
+        if self.told_seconds is not None:
+            self.told_before, self.told_seconds = self.told_before + self.told_seconds, 0.0
         self.iteration = iteration
+
+    def _restored(self, event: Event) -> None:
+        data = event.data
+        self.iteration = self.saved_iteration = at = as_int(data.get("to_iteration"))
+        options = data.get("options")
+        if isinstance(options, dict):
+            self.options = {**self.options, **options}
+        # What came after it belongs to another past of the model.
+        self.markers = [m for m in self.markers if m.iteration <= at]
+        self.previews = [p for p in self.previews if p.iteration <= at]
+        text = f"from {as_int(data.get('from_iteration')):,}: {data.get('name', '')}"
+        self.markers.append(Marker("restored", at, event.t, text))
 
     def _preview(self, event: Event, root: Path) -> None:
         views = []
+        inside = root.resolve()
         for view in event.data.get("views") or ():
             path = (root / str(view.get("file", ""))).resolve()
-            if not path.is_relative_to(root.resolve()):
+            if not path.is_relative_to(inside):
                 continue  # a journal from elsewhere must not make us open any file it likes
             columns = tuple(map(str, view.get("columns") or ()))
             views.append(
@@ -230,9 +255,11 @@ class Facts:
 
 def as_int(value: Any, default: int = 0) -> int:
     """A number from a journal, where anything may stand."""
-    return int(value) if isinstance(value, int | float) and value == value else default
+    ok = isinstance(value, int | float) and abs(value) < _TOO_LARGE
+    return int(value) if ok else default
 
 
 def as_float(value: Any) -> float:
     """Likewise."""
-    return float(value) if isinstance(value, int | float) else 0.0
+    ok = isinstance(value, int | float) and abs(value) < _TOO_LARGE
+    return float(value) if ok else 0.0

@@ -48,6 +48,7 @@ POLL_SECONDS = 0.15
 _ALIVE_SECONDS = 1.0
 _LOG_TAIL_BYTES = 8_192
 _SPEED_ROWS = 200
+_TOLD_SECONDS = 5.0
 
 
 class NoAnswerError(RecasterError):
@@ -76,6 +77,8 @@ class Run:
         self._losses = LossBuffer(launcher, folder.losses)
         self._lock = asyncio.Lock()
         self._process_t = 0.0
+        self._spoke: ProcessId | None = None
+        self._heard = (0.0, 0.0)
         self._asked = 0.0
         self._alive: bool | None = True
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
@@ -207,6 +210,12 @@ class Run:
     def elapsed_seconds(self) -> float:
         """Seconds spent training in this run, pauses and loading left out."""
         facts = self.facts
+        if facts.told_seconds is not None:
+            told = facts.told_before + facts.told_seconds
+            if self.state not in CLOCK_STATES:
+                return told
+            # A trainer speaks all the time: more than this is a clock that was set.
+            return told + min(max(0.0, time.time() - facts.told_at), _TOLD_SECONDS)
         if facts.clock_since is None:
             return facts.trained_seconds
         until = time.time() if self.state in CLOCK_STATES else facts.last_t
@@ -285,6 +294,18 @@ class Run:
                 )
             await asyncio.sleep(0.05)
 
+    async def signal(self, number: int) -> bool:
+        """Send a signal to the trainer; False where its process is gone. See :class:`Launcher`."""
+        return self.process is not None and await self._launcher.signal(self.process, number)
+
+    async def process_alive(self) -> bool | None:
+        """Whether the trainer's process exists; None where nobody can tell."""
+        if self.process is None and (launch := await self._last_launch()):
+            self.process, self._process_t = launch
+        if self.process is None:
+            return None
+        return await self._launcher.alive(self.process, self.run_id)
+
     def relaunched(self, process: ProcessId) -> None:
         """Its trainer was started (again): what the old one said last does not count."""
         self.process = process
@@ -318,10 +339,10 @@ class Run:
         except OSError as error:
             log.debug("cannot read %s: %s", self.folder.journal, error)
             alive = None
-        older = self.facts.last_t < self._process_t and self.status.said is not RunState.STARTING
+        older = self._process_spoke() is False and self.status.said is not RunState.STARTING
         if alive and older:
-            self.status = launched(self._process_t)
-        status = advance(self.status, None, time.time(), alive)
+            self.status = launched(time.time())
+        status = advance(self.status, None, self.status.heard + self._silence(), alive)
         if status.state is RunState.FAILED and alive is False and not status.said.over:
             status = await self._post_mortem(status)
         if status != self.status:
@@ -337,7 +358,7 @@ class Run:
             self.status = launched(self.spec.created)
             self._losses.clear()
         for event in chunk.events:
-            if event.type in (EventType.HELLO, EventType.ROLLED_BACK):
+            if event.type in (EventType.HELLO, EventType.ROLLED_BACK, EventType.RESTORED):
                 self._losses.clear()
             self._apply(event)
         for first, last in chunk.gaps:
@@ -367,9 +388,27 @@ class Run:
             said = ProcessId(
                 as_int(data["pid"]), as_float(data.get("started")), str(data.get("host") or "")
             )
+            self._spoke = said
             # Words of the one before are no news once another was launched.
             if self.process is None or self.process.pid == said.pid or event.t > self._process_t:
                 self.process, self._process_t, self._asked = said, event.t, 0.0
+
+    def _process_spoke(self) -> bool | None:
+        """Whether the last hello is of the process that was launched last; None: nobody knows."""
+        if self._spoke is None or self.process is None:
+            return None if self.process is None or self.facts.hellos else False
+        return self._spoke.pid == self.process.pid
+
+    def _silence(self) -> float:
+        """Seconds since the trainer's last word, by a clock that nobody sets.
+
+        Only of words that were there before we looked, the time of day must tell how old they are.
+        """
+        now, heard = time.monotonic(), self.status.heard
+        if self._heard[0] != heard:
+            first = self._heard == (0.0, 0.0)
+            self._heard = (heard, now - (max(0.0, time.time() - heard) if first else 0.0))
+        return now - self._heard[1]
 
     async def _ask_alive(self) -> bool | None:
         if self.status.said.over:
@@ -384,7 +423,7 @@ class Run:
                     await self._newer_process()
             else:
                 # Started by hand: its pid comes with its hello, which may take a while.
-                self._alive = time.time() - self.status.heard < FIRST_WORD_SECONDS
+                self._alive = self._silence() < FIRST_WORD_SECONDS
         return self._alive
 
     async def _last_launch(self) -> tuple[ProcessId, float] | None:
@@ -401,8 +440,9 @@ class Run:
         if launch is None:
             return False
         found, at = launch
+        # Not by comparing times: a clock may have been set between the two.
         same = self.process is not None and self.process.pid == found.pid
-        if same or at <= self._process_t or not await self._launcher.alive(found, self.run_id):
+        if same or not await self._launcher.alive(found, self.run_id):
             return False
         self.process, self._process_t = found, at
         self._alive, self._asked, self._log_line = True, time.monotonic(), ""
@@ -456,6 +496,12 @@ def parse_process(raw: bytes) -> tuple[ProcessId, float]:
 
     Raises ``ValueError``, ``KeyError``, ``TypeError`` where it is something else.
     """
-    table = tomllib.loads(raw.decode())
-    who = ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
-    return who, float(table["launched"])
+    try:
+        table = tomllib.loads(raw.decode())
+        who = ProcessId(int(table["pid"]), float(table["started"]), str(table["host"]))
+        launched_at = float(table["launched"])
+    except (OverflowError, RecursionError) as error:
+        raise ValueError("not the description of a process") from error
+    if not (0 < who.pid < 2**31 and 0 <= who.started < 1e15 and 0 <= launched_at < 1e15):
+        raise ValueError("a process that cannot be")
+    return who, launched_at

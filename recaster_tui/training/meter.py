@@ -4,7 +4,6 @@ Reading a loss from a GPU waits for it, so results are kept on the device and re
 most :data:`FLUSHES_PER_SECOND` times a second. Times are therefore means over such a group.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from recaster_tui.protocol.losses import loss_rows
+from recaster_tui.training.clock import running
 from recaster_tui.training.models.base import StepResult
 
 FLUSHES_PER_SECOND = 4.0
@@ -43,7 +43,7 @@ class Flushed:
 class Meter:
     """Collects step results; the loop asks :attr:`due` and calls :meth:`flush`."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = running) -> None:
         self._clock = clock
         self._results: list[StepResult] = []
         self._first = 0

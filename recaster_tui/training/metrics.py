@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 
 from recaster_tui.protocol import EventType
+from recaster_tui.training.clock import running
 from recaster_tui.training.journal import JournalWriter
 
 ALIVE_SECONDS = 5.0
@@ -35,6 +36,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin."""
+        running.watch(True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -42,11 +44,13 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        running.watch(False)
 
     def _run(self) -> None:
         waited = 0.0
         while not self._stop.wait(_TICK):
             waited += _TICK
+            running()
             # Nothing that goes wrong with a figure may end the thread that says we live.
             with contextlib.suppress(Exception):
                 if waited >= METRICS_SECONDS:
