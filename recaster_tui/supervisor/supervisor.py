@@ -213,7 +213,10 @@ class Supervisor:
             )
         workspace = open_workspace(held.workspace_root, must_look_right=False)
         spec = held.spec
-        reached = 0 < spec.target_iterations <= held.iteration
+        # Of what a trainer that died had trained, only what it had saved counts.
+        finished = held.state is RunState.FINISHED
+        there = held.iteration if finished else held.facts.saved_iteration
+        reached = 0 < spec.target_iterations <= there
         changed = bool(changes) or target_iterations is not None or target_seconds is not None
         if reached and not changed:
             raise BadInputError(
@@ -421,7 +424,8 @@ class Supervisor:
         """Look at a run folder as cheaply as possible, and follow or record it if need be."""
         held = self._runs.get(folder.run_id)
         if held is not None:
-            if held.state.over and await held.check_relaunch():
+            # Over, it may be started again, or its model may be restored, by others.
+            if held.state.over and (await held.check_relaunch() or await held.poll()):
                 self._follow(held)
                 self._touch()
             return

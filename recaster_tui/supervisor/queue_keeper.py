@@ -1,0 +1,308 @@
+"""The keeper: a process that works the queue off, whether or not an app is open.
+
+What was decided is on disk before it is done, so a keeper that dies is replaced by another at any
+point:
+
+* *waiting → starting*: the entry gets the id of its run. Dying before that, nothing has happened.
+* the trainer is launched on the run folder of that id. A keeper that finds *starting* looks whether
+  one was: its ``process.toml`` or journal is not what it was, or a process works on the folder.
+  If not, it launches, under the same id.
+* *starting → running → done, stopped, failed*: read off the run folder, at any later time.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from recaster_tui.checkpoints.lock import lock_holder
+from recaster_tui.errors import RecasterError
+from recaster_tui.protocol import RunFolder, new_run_id, read_run_spec
+from recaster_tui.supervisor.history import History, RunRecord
+from recaster_tui.supervisor.launcher import Launcher
+from recaster_tui.supervisor.local import LocalLauncher
+from recaster_tui.supervisor.queue import KeeperLock, Queue
+from recaster_tui.supervisor.queue_device import device_of
+from recaster_tui.supervisor.queue_entry import (
+    NEVER_LAUNCHED,
+    QueueEntry,
+    QueueState,
+    boot_id,
+    launch_mark,
+)
+from recaster_tui.supervisor.run import Run, parse_process
+from recaster_tui.supervisor.state import RunState
+from recaster_tui.supervisor.supervisor import ModelBusyError, Supervisor
+from recaster_tui.workspace import open_workspace
+
+log = logging.getLogger(__name__)
+
+STEP_SECONDS = 0.5
+MOST_RESTARTS = 3
+"""So often a run goes on after the machine went down while it ran: it may be the reason."""
+
+_OUTCOMES = {
+    RunState.FINISHED: QueueState.DONE,
+    RunState.STOPPED: QueueState.STOPPED,
+    RunState.FAILED: QueueState.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A living run, of the queue or not."""
+
+    run_id: str
+    device: str
+    model_folder: Path
+    name: str
+
+
+class Neighbours:
+    """The living runs of this machine, by the history: each program that starts one records it."""
+
+    def __init__(self, data_dir: Path, launcher: Launcher) -> None:
+        self._history = History(data_dir)
+        self._launcher = launcher
+        self._changed = -1
+        self._known: dict[str, tuple[int, RunRecord | None]] = {}
+        self._devices: dict[str, str] = {}
+
+    async def living(self) -> list[Neighbour]:
+        """Every run whose trainer is there. Only records that changed are read."""
+        self._read_news()
+        found = []
+        for record in [r for _, r in self._known.values() if r is not None]:
+            if not await self._lives(record):
+                continue
+            folder = Path(record.workspace) / "model"
+            found.append(
+                Neighbour(
+                    record.run_id,
+                    self._device(record),
+                    folder / f"{record.model_name}.{record.model_class}",
+                    record.model_name,
+                )
+            )
+        return found
+
+    def _read_news(self) -> None:
+        """Records are replaced by renames, which the folder's own time tells of."""
+        try:
+            changed = self._history.folder.stat().st_mtime_ns
+            if changed == self._changed:
+                return
+            times = {p.stem: p.stat().st_mtime_ns for p in self._history.folder.glob("*.toml")}
+        except OSError:
+            return  # one was removed just now: at the next look
+        self._changed = changed
+        for gone in self._known.keys() - times.keys():
+            del self._known[gone]
+        for run_id, written in times.items():
+            if run_id not in self._known or self._known[run_id][0] != written:
+                record = self._history.get(run_id)
+                live = record if record is not None and record.state.live else None
+                self._known[run_id] = (written, live)
+
+    async def _lives(self, record: RunRecord) -> bool:
+        try:
+            process, _ = parse_process(record.folder.process.read_bytes())
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return bool(await self._launcher.alive(process, record.run_id))
+
+    def _device(self, record: RunRecord) -> str:
+        if record.device.get("kind") == "cpu":  # whatever was asked for, that is what it took
+            return "cpu"
+        if record.run_id not in self._devices:
+            try:
+                wanted = read_run_spec(record.folder.spec).device
+            except RecasterError:
+                wanted = "auto"
+            self._devices[record.run_id] = device_of(wanted)
+        return self._devices[record.run_id]
+
+
+class Keeper:
+    """Works off one queue. :meth:`step` may be interrupted anywhere and done again by another."""
+
+    def __init__(
+        self, queue: Queue, supervisor: Supervisor, launcher: Launcher | None = None
+    ) -> None:
+        self.queue = queue
+        self._supervisor = supervisor
+        self._neighbours = Neighbours(queue.data_dir, launcher or LocalLauncher())
+
+    async def run(self, lock: KeeperLock) -> None:
+        """Until nothing runs and nothing waits."""
+        while True:
+            try:
+                await self.step()
+                if self.queue.release_when_idle(lock):
+                    return
+            except Exception:
+                log.exception("one look at the queue")  # a full disk, say: the next may do better
+            await asyncio.sleep(STEP_SECONDS)
+
+    async def step(self) -> None:
+        """Look once at everything."""
+        for entry in self.queue.entries():
+            if entry.state is QueueState.STARTING:
+                await self._take_over(entry)
+        for entry in self.queue.entries():
+            if entry.state is QueueState.RUNNING:
+                await self._look_at(entry)
+        await self._start_next()
+
+    # -- starting ---------------------------------------------------------------------------
+
+    async def _start_next(self) -> None:
+        entries = self.queue.entries()
+        settings = self.queue.settings()
+        waiting = [e for e in entries if e.state is QueueState.WAITING]
+        waiting = [e for e in waiting if e.now or not settings.paused]
+        if not waiting:
+            return
+        own = {e.run_id for e in entries if e.state.active}
+        others = [n for n in await self._neighbours.living() if n.run_id not in own]
+        names = {e.slot: e.model_name for e in entries if e.state.active}
+        names |= {n.device: n.name for n in others}
+        taken = Counter(e.slot for e in entries if e.state.active)
+        taken.update(n.device for n in others)
+        models = {e.model_folder: e.run_id for e in entries if e.state.active}
+        models |= {n.model_folder: n.run_id for n in others}
+        for entry in sorted(waiting, key=lambda e: (not e.now, e.rank)):
+            slots = settings.slots_of(entry.slot)
+            if not entry.now and taken[entry.slot] >= slots:
+                why = f"for {entry.slot}: {taken[entry.slot]} of {slots} in use"
+                self.queue.update(entry.id, why=f"{why} ({names.get(entry.slot, '?')})")
+                continue
+            holder = models.get(entry.model_folder) or lock_holder(entry.model_folder)
+            if holder is not None:
+                self.queue.update(entry.id, why=f"its model is being trained by run {holder}")
+                continue
+            chosen = self.queue.claim(entry.id, new_run_id(entry.model_class), boot_id())
+            if chosen is not None and await self._launch(chosen):
+                taken[chosen.slot] += 1
+                names[chosen.slot] = chosen.model_name
+                models[chosen.model_folder] = chosen.run_id
+
+    async def _launch(self, entry: QueueEntry) -> bool:
+        """Start the trainer of a chosen entry; whether one runs now."""
+        try:
+            workspace = open_workspace(Path(entry.workspace))
+            if entry.folder.spec.is_file() and launch_mark(entry.folder) != NEVER_LAUNCHED:
+                await self._supervisor.resume(_record(entry))
+            else:
+                await self._supervisor.start(workspace, entry.request, run_id=entry.run_id)
+        except ModelBusyError as error:
+            self.queue.update(entry.id, state=QueueState.WAITING, why=error.message)
+            return False
+        except RecasterError as error:
+            self._end(entry, QueueState.FAILED, str(error))
+            return False
+        except Exception as error:
+            # Whatever is wrong with this one, the next shall have its turn.
+            log.exception("starting %s", entry.id)
+            self._end(entry, QueueState.FAILED, f"unexpected {type(error).__name__}: {error}")
+            return False
+        log.info("%s: run %s started", entry.id, entry.run_id)
+        self.queue.update(entry.id, state=QueueState.RUNNING, now=False)
+        return True
+
+    async def _take_over(self, entry: QueueEntry) -> None:
+        """Somebody chose it and died."""
+        if launch_mark(entry.folder) != entry.launch or _worked_on(entry.folder):
+            self.queue.update(entry.id, state=QueueState.RUNNING, now=False)
+        elif (again := self.queue.update(entry.id, boot=boot_id())) is not None:
+            await self._launch(again)
+
+    # -- watching ---------------------------------------------------------------------------
+
+    async def _look_at(self, entry: QueueEntry) -> None:
+        try:
+            run = await self._supervisor.attach(entry.run_id, record=_record(entry))
+        except RecasterError as error:
+            self._end(entry, QueueState.FAILED, str(error))
+            return
+        if run.state.over:
+            self._note_end(entry, run)
+        elif run.state is RunState.LOST and not entry.folder.spec.is_file():
+            if not _worked_on(entry.folder):
+                self._end(entry, QueueState.FAILED, f"its run folder is gone: {entry.folder.root}")
+        elif run.state in (RunState.STALLED, RunState.LOST):
+            why = f"{run.message}; it keeps its place until it ends or is removed from the queue"
+            self.queue.update(entry.id, why=why)
+        elif entry.why:
+            self.queue.update(entry.id, why="")
+
+    def _note_end(self, entry: QueueEntry, run: Run) -> None:
+        state = _OUTCOMES[run.state]
+        rebooted = bool(entry.boot) and entry.boot != boot_id()
+        # A machine that goes down asks its processes to end: nobody wanted this run stopped.
+        cut_off = state is QueueState.STOPPED or (
+            state is QueueState.FAILED and not run.status.said.over
+        )
+        if rebooted and cut_off:
+            self._interrupted(entry, run)
+            return
+        why = "" if state is QueueState.DONE else run.message or "somebody stopped it"
+        self._end(entry, state, why, run.iteration)
+
+    def _interrupted(self, entry: QueueEntry, run: Run) -> None:
+        """The machine was restarted: it is the next to go on, from its last save."""
+        if entry.restarts >= MOST_RESTARTS:
+            why = f"the machine went down {entry.restarts + 1} times while it ran"
+            self._end(entry, QueueState.FAILED, why, run.iteration)
+            return
+        saved = run.facts.saved_iteration
+        first = min((e.order for e in self.queue.waiting()), default=entry.order)
+        self.queue.update(
+            entry.id,
+            state=QueueState.WAITING,
+            order=min(first, entry.order) - 1.0,
+            restarts=entry.restarts + 1,
+            why=f"the machine was restarted; goes on from iteration {saved:,}",
+        )
+
+    def _end(self, entry: QueueEntry, state: QueueState, why: str, iteration: int = 0) -> None:
+        log.info("%s: %s %s", entry.id, state, why)
+        self.queue.update(
+            entry.id, state=state, why=why, ended=time.time(), iteration=iteration, now=False
+        )
+
+
+async def keep(data_dir: Path | None = None) -> bool:
+    """Work the queue off; returns whether this process was the keeper (there is only one)."""
+    queue = Queue(data_dir)
+    lock = queue.hold()
+    if lock is None:
+        return False
+    try:
+        async with Supervisor(queue.data_dir) as supervisor:
+            await Keeper(queue, supervisor).run(lock)
+    finally:
+        lock.release()
+    return True
+
+
+def _record(entry: QueueEntry) -> RunRecord:
+    """As much of a record as attaching needs: the history may not have it yet."""
+    return RunRecord(
+        run_id=entry.run_id,
+        model_name=entry.model_name,
+        model_class=entry.model_class.value,
+        workspace=entry.workspace,
+        state=RunState.STARTING,
+        created=entry.created,
+    )
+
+
+def _worked_on(folder: RunFolder) -> bool:
+    """Whether a process has this run folder among its arguments."""
+    wanted = str(folder.root)
+    return any(wanted in (p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
