@@ -13,6 +13,7 @@ from recaster_tui.cli import faces_check, faces_mask, faces_tools
 from recaster_tui.cli.documented import documented
 from recaster_tui.cli.faces import faces_app
 from recaster_tui.cli.model import model_app
+from recaster_tui.cli.queue import queue_app
 from recaster_tui.cli.snapshot import snapshot_app
 from recaster_tui.errors import BadInputError, EnvironmentProblem
 
@@ -244,8 +245,18 @@ def attach(run: str = "last", /, *, json: Json = False) -> int:
 
 @app.command(group=RUNS)
 @documented
-def stop(run: str, /, *, save: bool = True, wait: bool = True) -> int:
-    """Stop a run.
+def stop(
+    run: str,
+    /,
+    *,
+    save: bool = True,
+    wait: bool = True,
+    grace: float | None = None,
+    force: Annotated[bool, Flag] = False,
+) -> int:
+    """Stop a run. A trainer that does not react is ended: SIGTERM, at last SIGKILL.
+
+    Signals only ever go to the process of the recorded pid and start time.
 
     Parameters
     ----------
@@ -254,11 +265,17 @@ def stop(run: str, /, *, save: bool = True, wait: bool = True) -> int:
     save
         Save the model first; --no-save gives up what came after the last save.
     wait
-        Wait until it has ended.
+        Wait until it has ended; --no-wait only asks.
+    grace
+        Seconds it has to react to the command, and again to SIGTERM; 30 (or four of its
+        iterations, if that is longer) where it is left out. One that reacts has all the time it
+        needs to save.
+    force
+        Do not ask: SIGTERM at once (it still saves); with --no-save SIGKILL.
     """
     from recaster_tui.cli.runs import stop_run
 
-    return stop_run(run, save=save, wait=wait)
+    return stop_run(run, save=save, wait=wait, grace=grace, force=force)
 
 
 @app.command(group=RUNS)
@@ -393,8 +410,9 @@ def bench(what: str, /, *, json: Json = False) -> int:
 
 
 model_app.group = MORE
-snapshot_app.group = RUNS
+snapshot_app.group = queue_app.group = RUNS
 app.command(snapshot_app)
+app.command(queue_app)
 app.command(model_app)
 faces_app.group = FACES
 app.command(faces_app)

@@ -34,6 +34,33 @@ def train_workspace(
         RecasterError: the run failed; its exit code says how.
     """
     workspace = open_workspace(folder)
+    request = make_request(
+        workspace,
+        config=config,
+        assignments=assignments,
+        name=name,
+        iterations=iterations,
+        seconds=seconds,
+        device=device,
+    )
+    return _train(workspace, request, detach=detach, as_json=as_json)
+
+
+def make_request(
+    workspace: Workspace,
+    *,
+    config: str,
+    assignments: Sequence[str] = (),
+    name: str | None = None,
+    iterations: int | None = None,
+    seconds: float = 0.0,
+    device: str = "auto",
+) -> RunRequest:
+    """What a config and more options ask for.
+
+    Raises:
+        BadInputError: config, option or name cannot be used.
+    """
     likely = default_model_name(Path(config).name.removesuffix(".toml")) if name is None else name
 
     def trusted(kind: ModelClass) -> dict[str, object]:
@@ -41,7 +68,7 @@ def train_workspace(
 
     found = find_config(config, trusted=trusted)
     options = found.options.model_dump(mode="json") | assigned(found.model, assignments)
-    request = RunRequest(
+    return RunRequest(
         found.model,
         options,
         model_name=default_model_name(found.name) if name is None else name,
@@ -49,7 +76,6 @@ def train_workspace(
         target_iterations=iterations,
         target_seconds=seconds,
     )
-    return _train(workspace, request, detach=detach, as_json=as_json)
 
 
 def assigned(model: ModelClass, assignments: Sequence[str]) -> dict[str, object]:

@@ -253,7 +253,10 @@ async def first_word(run: Run, seconds: float = 60.0) -> None:
 
 
 def in_supervisor(action: Callable[[Supervisor], Any]) -> int:
-    """Run an async *action* with a supervisor of its own."""
+    """Run an async *action* with a supervisor of its own; a queue without a keeper gets one."""
+    from recaster_tui.cli.queue_run import wake_quietly
+
+    wake_quietly()
 
     async def whole() -> int:
         async with Supervisor() as supervisor:
