@@ -28,9 +28,17 @@ from recaster_tui.interop.dfl_write import write_model
 from recaster_tui.interop.dfm import export_dfm
 from recaster_tui.interop.origin import read_origin, write_origin
 from recaster_tui.interop.remarks import Remarks, printable
-from recaster_tui.options import Config, ModelClass, OptionsError, dump_config, validate
+from recaster_tui.options import (
+    Config,
+    ModelClass,
+    OptionsError,
+    dump_config,
+    validate,
+    with_number,
+)
 from recaster_tui.protocol import RunSpec
 from recaster_tui.training.generations import Snapshot, load_model, write_generation
+from recaster_tui.training.probe import found_number
 from recaster_tui.workspace import Workspace, open_workspace
 
 CONFIG = "config.toml"
@@ -54,6 +62,8 @@ def load_ours(entry: OurEntry, remarks: Remarks) -> tuple[PlainModel, str]:
     if state.get("model_class", entry.model_class.value) != entry.model_class.value:
         raise DamagedError(f"its save is of class {state['model_class']}", where=entry.folder)
     options = lenient(entry.model_class, state.get("options", {}), entry.label, remarks)
+    # The files of others have only numbers.
+    options = with_number(options, found_number(state))
     plain = PlainModel(
         snapshot.iteration,
         options,

@@ -29,7 +29,9 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
                 the next start begins with. losses.bin is that of the restored state
 ``ack``         id: of the control line; ok: bool; message: why not, or what it led to;
                 offset: where the line starts in control.jsonl
-``option``      key, value, iteration: an option was changed while training
+``option``      key, value, iteration: an option was changed while training; with auto: true the
+                option stays ``auto`` and value is the number found for it, why: what kept it from
+                being larger (memory, speed, time, limit) or ``remembered``
 ``alive``       iteration
 ``done``        outcome: one of :class:`Outcome`; iteration: the last one trained; saved: the
                 last one saved; message. Written by whoever killed a trainer that did not react

@@ -98,6 +98,7 @@ class Facts:
     versions: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    batch_found: int = 0  # for an automatic batch size; 0 = not yet
     markers: list[Marker] = field(default_factory=list)
     previews: list[Preview] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -161,9 +162,14 @@ class Facts:
                 self._restored(event)
             case EventType.OPTION:
                 key, value = str(data.get("key")), data.get("value")
-                self.options = {**self.options, key: value}
+                text = f"{key} = {value}"
+                if data.get("auto"):
+                    # The option stays automatic; this is what it means now.
+                    self.batch_found, text = as_int(value), f"{key} = auto ({value})"
+                else:
+                    self.options = {**self.options, key: value}
                 at = as_int(data.get("iteration"), self.iteration)
-                self.markers.append(Marker("option", at, event.t, f"{key} = {value}"))
+                self.markers.append(Marker("option", at, event.t, text))
             case EventType.ACK:
                 ack = Ack(str(data.get("id")), bool(data.get("ok")), str(data.get("message") or ""))
                 self.acks[ack.id] = ack

@@ -179,6 +179,11 @@ class Run:
         return self.facts.options
 
     @property
+    def batch_found(self) -> int:
+        """The number in use for an automatic batch size; 0 = it has a number, or none was found."""
+        return self.facts.batch_found if self.options.get("batch_size") == "auto" else 0
+
+    @property
     def its(self) -> float:
         """Iterations a second, newest measure."""
         return self.facts.its

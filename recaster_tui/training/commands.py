@@ -62,6 +62,12 @@ class Desk:
                 return request
         return None
 
+    @property
+    def stop_waits(self) -> bool:
+        """Whether a stop is among the requests not yet handled."""
+        commands = (request.command for request in self._waiting)
+        return any(c is not None and c.cmd == CommandName.STOP for c in commands)
+
     def answer(self, request: Request, ok: bool, message: str = "") -> None:
         """Write the ``ack``."""
         name = request.command.id if request.command is not None else ""

@@ -44,6 +44,7 @@ _STATE_KINDS: dict[str, type | tuple[type, ...]] = {
     "options": dict,
     "live": dict,
     "data": str,
+    "auto_batch": dict,
 }
 
 

@@ -1,5 +1,6 @@
 """The training loop: step, tell, obey, save, show. :meth:`Trainer.run` is the whole of it."""
 
+import contextlib
 import json
 import logging
 import time
@@ -13,7 +14,7 @@ import recaster_tui
 from recaster_tui.checkpoints.snapshots import check_name
 from recaster_tui.checkpoints.store import make_current, newest_backup_age
 from recaster_tui.errors import RecasterError
-from recaster_tui.options import TrainingOptions, changed, live_problem, spec_map
+from recaster_tui.options import AUTO, TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
 from recaster_tui.training.clock import running
 from recaster_tui.training.commands import Desk, StopFlag, obey
@@ -22,6 +23,7 @@ from recaster_tui.training.failures import (
     DiskFullError,
     NonFiniteError,
     SaveFailedError,
+    StopRequested,
     TornUpdateError,
     describe,
 )
@@ -33,6 +35,7 @@ from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch, TrainableModel
 from recaster_tui.training.pretraining import leaves_pretraining
 from recaster_tui.training.previews import Previews
+from recaster_tui.training.probe import AutoBatch
 from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.saver import SaveOutcome, Saver
 from recaster_tui.training.session import DataSource, Session, warn_damaged
@@ -78,6 +81,7 @@ class Parts:
     stop: StopFlag
     history: LossHistory
     saver: Saver
+    batch: AutoBatch
 
 
 class Trainer:
@@ -94,7 +98,7 @@ class Trainer:
         self.options: TrainingOptions = parts.session.options
         self._session, self.model, self._data = parts.session, parts.model, parts.data
         self._journal, self._desk, self._stop = parts.journal, parts.desk, parts.stop
-        self._history, self._saver = parts.history, parts.saver
+        self._history, self._saver, self._auto = parts.history, parts.saver, parts.batch
         self._live = dict(parts.session.live)
         self._saved_live = dict(self._live)
         self._target = _target(parts.session)
@@ -119,6 +123,9 @@ class Trainer:
         while not self._ended():
             self._serve()
             if self._paused or self._stopping is not None:
+                continue
+            if self._auto.wanted:
+                self._find_batch()
                 continue
             self.iterate()
             if self._meter.due:
@@ -150,6 +157,21 @@ class Trainer:
         if fresh and self.options.retrain_worst:
             self._worst.add(batch, result)
         self._trained += running() - begun
+
+    def _find_batch(self) -> None:
+        """Find the number for a batch size that became automatic; a stop comes first."""
+
+        def check() -> None:
+            self._desk.poll()
+            if self._desk.stop_waits or self._stop.event.is_set():
+                raise StopRequested
+
+        with contextlib.suppress(StopRequested):
+            self._auto.find(
+                self.model, self._data, self.options, check=check, iteration=self.iteration
+            )
+        self._say(*self._base())
+        self._meter.restart()
 
     def _tell_pieces(self) -> None:
         self._journal.emit(
@@ -291,9 +313,11 @@ class Trainer:
         self._tell()
         self.options = changed(self.options, {key: value})
         value = getattr(self.options, key)
+        automatic = key == "batch_size" and value == AUTO
+        number = self._auto.change(self.options) if key == "batch_size" else None
         if key == "target_iterations":
             self._target = int(value)
-        elif key not in LOOP_OPTIONS:
+        elif key not in LOOP_OPTIONS and not automatic:
             needs = self.model.needs
             self.model.set_option(key, value)
             if self.model.needs != needs:
@@ -302,6 +326,8 @@ class Trainer:
         self._guard.reset()
         self._worst.clear()
         self._journal.emit(EventType.OPTION, key=key, value=value, iteration=self.iteration)
+        if automatic and number is not None:  # else the loop has it found before the next iteration
+            self._auto.use(number, self.model, self._data, self.iteration, why="remembered")
         return value
 
     # -- saving and showing -----------------------------------------------------------------
@@ -383,6 +409,7 @@ class Trainer:
             # Text, because its shape is the data source's own affair.
             "data": json.dumps(self._data.state_dict()),
             "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
+            **self._auto.state(),
         }
 
     def _save_failed(self, cause: Exception) -> RecasterError:

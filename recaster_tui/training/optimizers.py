@@ -106,6 +106,14 @@ class DflOptimizer:
         if saved is not None and saved.shape == self._generator.get_state().shape:
             self._generator.set_state(saved.cpu())
 
+    def move(self, device: torch.device) -> None:
+        """Keep the moments on *device*; those that are kept in main memory stay there."""
+        if self.offload:
+            return
+        for tensors in self._moments.values():
+            for name, tensor in tensors.items():
+                tensors[name] = tensor.to(device)
+
     # -- step -------------------------------------------------------------------------------
 
     def step(self, gradients: Mapping[str, Tensor], norm: float) -> None:

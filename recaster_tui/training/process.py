@@ -6,6 +6,7 @@ import logging
 import platform
 import socket
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import recaster_tui
 from recaster_tui.checkpoints.lock import lock_model
 from recaster_tui.checkpoints.store import clean_up
+from recaster_tui.options import with_number
 from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase
 from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
@@ -29,6 +31,7 @@ from recaster_tui.training.pretraining import (
     tell_graduation,
     with_fresh_identities,
 )
+from recaster_tui.training.probe import AutoBatch
 from recaster_tui.training.saver import Saver
 from recaster_tui.training.session import (
     BuildModel,
@@ -110,13 +113,17 @@ def _build(
     context.check_stop()
     title = f"{session.spec.model_name} ({session.model_class.title})"
     context.say(Phase.BUILDING, f"building {title}")
-    model = build_model(
+    build = partial(
+        build_model,
         session.model_class,
-        session.options,
-        device,
+        device=device,
         # Another seed, or the fresh networks would start as they did before pretraining.
         seed=session.generator_seed(context.iteration, 3 if graduates else 1),
     )
+    known = loaded.snapshot.state if loaded is not None and not graduates else {}
+    batch = AutoBatch(session, device, context.journal, build, known)
+    number = batch.change(session.options)
+    model = build(with_number(session.options, number))
     if loaded is not None:
         weights = loaded.snapshot.weights
         if graduates:
@@ -145,8 +152,14 @@ def _build(
         report_skipped(session, context.journal, side, skipped, usable)
     if loaded is not None and "data" in loaded.snapshot.state and same_faces(session, loaded):
         data.load_state_dict(json.loads(loaded.snapshot.state["data"]))
+    if number is None:
+        batch.find(
+            model, data, session.options, check=context.check_stop, iteration=context.iteration
+        )
     saver = Saver(session.model_folder, context.journal, context.saved)
-    return Parts(session, model, data, context.journal, context.desk, context.stop, history, saver)
+    return Parts(
+        session, model, data, context.journal, context.desk, context.stop, history, saver, batch
+    )
 
 
 def _build_model() -> BuildModel:

@@ -1,6 +1,7 @@
 """What the training loop knows of a model: step, preview, state. Nothing else."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -171,7 +172,17 @@ class TrainableModel(Protocol):
         ...
 
     def set_option(self, key: str, value: Any) -> None:
-        """Apply an option that the schema marks ``live`` from the next iteration on."""
+        """Apply an option that the schema marks ``live`` from the next iteration on.
+
+        ``batch_size`` is always a number here: the loop finds one for ``auto``.
+        """
+        ...
+
+    def away(self) -> AbstractContextManager[None]:
+        """Within the context the model leaves its device to another one and must not be used.
+
+        Afterwards it is as before, bit by bit.
+        """
         ...
 
 

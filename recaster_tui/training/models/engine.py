@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,26 @@ class Model(ABC):
         self.options = changed(self.options, {key: value})
         self.needs = self._needs()
         self._apply_options()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """See :class:`TrainableModel`."""
+        if self.device.type == "cpu":
+            yield
+            return
+        try:
+            self._move(torch.device("cpu"))
+            yield
+        finally:
+            self._move(self.device)
+
+    def _move(self, device: torch.device) -> None:
+        for net in self.networks.values():
+            net.to(device)  # the parameters stay the same objects
+        for optimizer in self.optimizers.values():
+            optimizer.move(device)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     # -- checkpoint -------------------------------------------------------------------------
 
