@@ -54,9 +54,11 @@ def lock_model(folder: Path, run_id: str) -> FileLock:
         holder = _holder(fd)
         os.close(fd)
         raise ModelLockedError(
-            f"this model is being trained by {holder}",
+            f"this model is {holder}",
             where=folder,
-            hint="attach to that run, or stop it first",
+            hint="attach to that run, or stop it first"
+            if "trained" in holder
+            else "wait until that has ended, then try again",
         ) from error
     record = {
         "pid": os.getpid(),
@@ -91,9 +93,15 @@ def _holder(fd: int) -> str:
     try:
         record = json.loads(os.pread(fd, 4096, 0))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(record["started"])))
-        return (
-            f"process {int(record['pid'])} on {record['host']}, "
-            f"run {record['run']}, started {since}"
-        )
+        process = f"process {int(record['pid'])} on {record['host']}"
+        run = str(record["run"])
+        if is_run(run):
+            return f"being trained by {process}, run {run}, started {since}"
+        return f"in use by {process} ({run}), started {since}"
     except (ValueError, KeyError, TypeError, OSError):
-        return "another process"
+        return "being trained by another process"
+
+
+def is_run(holder: str) -> bool:
+    """Whether the name in a lock is a run's id, not the short work of an app or a command."""
+    return holder[:8].isdigit() and holder[8:9] == "T"

@@ -1,10 +1,8 @@
 """Commands on runs, whoever started them."""
 
-import asyncio
 import json
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,11 +14,11 @@ from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome
 from recaster_tui.cli.words import duration
 from recaster_tui.errors import BadInputError, ExitCode, RecasterError
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import NoAnswerError, Run, RunRecord, RunState, Supervisor
+from recaster_tui.supervisor import Run, RunRecord, RunState, Supervisor
+from recaster_tui.supervisor.ending import How, end_run
 from recaster_tui.workspace import open_workspace
 
 _ACK_SECONDS = 60.0
-_END_SECONDS = 150.0
 
 
 def list_runs(folder: Path | None, *, last: int, live: bool, as_json: bool) -> int:
@@ -58,26 +56,34 @@ def attach_run(text: str, *, as_json: bool) -> int:
     return in_supervisor(action)
 
 
-def stop_run(text: str, *, save: bool, wait: bool) -> int:
-    """Ask a run to stop, and wait for it."""
+def stop_run(text: str, *, save: bool, wait: bool, grace: float | None, force: bool) -> int:
+    """Ask a run to stop, and wait for it; one that does not react is ended."""
+    if grace is not None and not 0 <= grace <= 86_400:
+        raise BadInputError(f"a grace time of {grace:g} s", hint="give 0 to 86400 seconds")
+    if force and not wait:
+        raise BadInputError("--force waits for the end", hint="leave --no-wait out")
 
     async def action(supervisor: Supervisor) -> int:
         run = await find(supervisor, text)
-        ack = await run.command(CommandName.STOP, save=save, timeout=_ACK_SECONDS)
-        if not ack.ok:
-            raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
+        if run.state.over and not await run.process_alive():
+            raise BadInputError(f"run {run.run_id} is not running: it is {run.state.value}")
         if not wait:
+            ack = await run.command(CommandName.STOP, save=save, timeout=_ACK_SECONDS)
+            if not ack.ok:
+                raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
             sys.stdout.write(f"{run.run_id} is stopping\n")
             return 0
-        deadline = time.monotonic() + _END_SECONDS
-        while not run.state.over and time.monotonic() < deadline:
-            await _next(run)
-        if not run.state.over:
-            raise NoAnswerError(
-                f"the trainer has not ended after {_END_SECONDS:.0f} s",
-                where=run.folder.root,
-                hint=f"its process is {run.process.pid}" if run.process else None,
-            )
+        said = list[str]()
+
+        def tell(step: str) -> None:
+            if said or force:  # that it is asked first is no news
+                sys.stderr.write(f"{run.run_id}: {step}\n")
+            said.append(step)
+
+        how = await end_run(run, save=save, grace=grace, ask=not force, tell=tell)
+        if how is How.KILLED:
+            sys.stdout.write(f"{run.run_id} at {run.iteration:,} {run.message}\n")
+            return 0
         if run.state is RunState.FAILED:
             return outcome(run)
         saved = f", saved at {run.facts.saved_iteration:,}" if run.facts.saved_iteration else ""
@@ -153,13 +159,6 @@ async def _command(run: Run, name: str, *, done: str = "", **args: Any) -> None:
     if not ack.ok:
         raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
     sys.stdout.write(f"{run.run_id}: {ack.message or done or 'done'}\n")
-
-
-async def _next(run: Run) -> None:
-    try:
-        await asyncio.wait_for(run.wait_change(run.version), 1.0)
-    except TimeoutError:
-        return
 
 
 def _plain(record: RunRecord) -> dict[str, Any]:

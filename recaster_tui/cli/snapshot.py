@@ -19,7 +19,14 @@ snapshot_app = App(
 @snapshot_app.command
 @documented
 def create(
-    workspace: Path, name: str, /, *, model: str | None = None, note: str = "", json: Json = False
+    workspace: Path,
+    name: str,
+    /,
+    *,
+    model: str | None = None,
+    note: str = "",
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    json: Json = False,
 ) -> int:
     """Keep a model as it is now under a name. A run that trains it saves first and goes on.
 
@@ -33,12 +40,15 @@ def create(
         Name of the model; may be left out where there is only one.
     note
         A note to find it again by.
+    from_
+        Keep this backup (or snapshot) instead of the present: its name, a beginning of it, or its
+        iteration.
     json
         As JSON.
     """
     from recaster_tui.cli.snapshot_run import create_one
 
-    return create_one(workspace, name, model, note, as_json=json)
+    return create_one(workspace, name, model, note, from_, as_json=json)
 
 
 @snapshot_app.command(name="list")

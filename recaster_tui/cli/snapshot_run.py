@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from recaster_tui.checkpoints.lock import ModelLockedError, lock_holder, lock_model
+from recaster_tui.checkpoints.lock import is_run, lock_holder
 from recaster_tui.checkpoints.snapshots import (
     RestorePoint,
     check_name,
@@ -16,30 +16,32 @@ from recaster_tui.checkpoints.snapshots import (
     export_snapshot,
     find_point,
     rename_snapshot,
-    restore,
     restore_points,
 )
+from recaster_tui.checkpoints.store import Generation, verify
 from recaster_tui.cli.model_store import OurEntry, choose, find_ours
 from recaster_tui.cli.words import size
-from recaster_tui.errors import BadInputError, EnvironmentProblem, ExitCode, RecasterError
+from recaster_tui.errors import BadInputError, ExitCode, RecasterError
+from recaster_tui.supervisor.restoring import beside_trainer, disk_words, restore_point
 from recaster_tui.workspace import open_workspace
 
 _SECONDS = 600.0
 
 
-def create_one(workspace: Path, name: str, model: str | None, note: str, *, as_json: bool) -> int:
+def create_one(
+    workspace: Path, name: str, model: str | None, note: str, source: str | None, *, as_json: bool
+) -> int:
     """Through the trainer where one holds the model, so that nothing since the last save lacks."""
     folder = _folder(workspace, model)
     check_name(folder, name)
+    chosen: Generation | None = None
+    if source is not None:
+        kept = find_point(folder, source)
+        chosen = verify(kept.path, kept.iteration)
     holder = lock_holder(folder)
-    if holder is None:
-        # A trainer that starts meanwhile would sweep the half-made copy away.
-        lock = lock_model(folder, "snapshot create")
-        try:
-            with _disk(folder):
-                point = create_snapshot(folder, name, note)
-        finally:
-            lock.release()
+    if holder is None or chosen is not None or not is_run(holder):
+        with disk_words(folder), beside_trainer(folder, "snapshot create"):
+            point = create_snapshot(folder, name, note, source=chosen)
     else:
         _ask_trainer(workspace, holder, name, note)
         point = find_point(folder, name)
@@ -107,7 +109,7 @@ def rename_one(
     if new is None and note is None:
         raise BadInputError("nothing to change", hint="give a new name, or --note TEXT")
     folder = _folder(workspace, model)
-    with _disk(folder):
+    with disk_words(folder), beside_trainer(folder, "snapshot rename"):
         point = rename_snapshot(folder, find_point(folder, name), name=new, note=note)
     return _tell(point, f"'{point.name}' {point.note}".rstrip(), as_json=False)
 
@@ -124,7 +126,7 @@ def delete_one(workspace: Path, name: str, model: str | None, *, sure: bool) -> 
         sys.stdout.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return ExitCode.INTERRUPTED
-    with _disk(folder):
+    with disk_words(folder), beside_trainer(folder, "snapshot delete"):
         delete_snapshot(point)
     sys.stdout.write(f"removed {what}\n")
     return 0
@@ -136,7 +138,7 @@ def export_one(
     """A model folder of its own."""
     folder = _folder(workspace, model)
     point = find_point(folder, name)
-    with _disk(target):
+    with disk_words(target):
         made = export_snapshot(folder, point, target)
     return _tell(point, f"{made}", as_json=as_json, exported=str(made))
 
@@ -145,40 +147,13 @@ def restore_one(workspace: Path, name: str, model: str | None, *, as_json: bool)
     """Refused while somebody trains the model."""
     folder = _folder(workspace, model)
     point = find_point(folder, name)
-    try:
-        lock = lock_model(folder, "snapshot restore")
-    except ModelLockedError as error:
-        raise ModelLockedError(
-            error.message, where=error.where, hint="stop that run first, then restore"
-        ) from error
-    try:
-        with _disk(folder):
-            generation, kept = restore(folder, point)
-    finally:
-        lock.release()
+    restored = restore_point(folder, point, open_workspace(workspace).runs)
+    generation, kept = restored.generation, restored.kept
     text = f"the model is at iteration {generation.iteration:,} again ('{point.name}')"
     if kept is not None:
         text += f"; what was is kept as '{kept.name}' (iteration {kept.iteration:,})"
-    more = {"kept": kept.as_dict() if kept is not None else None}
+    more = {"kept": kept.as_dict() if kept is not None else None, "run": restored.run_id}
     return _tell(point, text, as_json=as_json, **more)
-
-
-class _disk:  # noqa: N801 - reads as a word
-    """Turns what a disk may do to us into words."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise EnvironmentProblem(
-                f"the disk refused: {error.strerror or error}",
-                where=error.filename or self._place,
-                hint="the model is as it was; free some space or check the rights, and try again",
-            ) from error
 
 
 def _folder(workspace: Path, model: str | None) -> Path:

@@ -54,6 +54,17 @@ class Launcher(Protocol):
         """
         ...
 
+    async def signal(self, process: ProcessId, number: int) -> bool:
+        """Send signal *number* to *process*; False where it exists no more.
+
+        Only ever to the very process: its pid *and* its start time must fit, since pids are used
+        again. Nothing else (a name, a part of the command line) counts as proof here.
+
+        Raises:
+            EnvironmentProblem: it runs elsewhere, its start time is not known, or we may not.
+        """
+        ...
+
     def exit_note(self, process: ProcessId) -> str:
         """How it ended ("killed by SIGKILL"), where that is known; else empty."""
         ...

@@ -96,6 +96,17 @@ class LocalLauncher:
         except psutil.AccessDenied:
             return None
 
+    async def signal(self, process: ProcessId, number: int) -> bool:
+        """See :class:`Launcher`."""
+        self._reap(process)
+        if process.host and process.host != socket.gethostname():
+            raise EnvironmentProblem(
+                f"process {process.pid} runs on {process.host}", hint="signal it from there"
+            )
+        if process.pid <= 0 or process.started <= 0:
+            raise EnvironmentProblem(f"nobody knows when process {process.pid} was started")
+        return send_signal(process, number)
+
     def exit_note(self, process: ProcessId) -> str:
         """See :class:`Launcher`. Only known for our own children."""
         code = self._returned.get(process)
@@ -113,3 +124,40 @@ class LocalLauncher:
         if child is not None and (code := child.poll()) is not None:
             self._returned[process] = code
             del self._children[process.pid]
+
+
+def send_signal(process: ProcessId, number: int) -> bool:
+    """Send *number* to the local process of this pid and start time; False where there is none.
+
+    The pid is pinned by a file descriptor first (Linux), then the start time is compared: however
+    the timing, the signal cannot reach a process that got the pid afterwards.
+
+    Raises:
+        EnvironmentProblem: it belongs to somebody else.
+    """
+    try:
+        pinned = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    except (AttributeError, OSError):  # not Linux, or a sandbox without the call
+        pinned = -1
+    try:
+        found = psutil.Process(process.pid)
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if abs(found.create_time() - process.started) > _SAME_START_SECONDS:
+            return False
+        if pinned >= 0:
+            signal.pidfd_send_signal(pinned, signal.Signals(number))
+        else:
+            os.kill(process.pid, number)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False
+    except (psutil.AccessDenied, PermissionError) as error:
+        raise EnvironmentProblem(
+            f"process {process.pid} belongs to another user", hint="ask them to end it"
+        ) from error
+    finally:
+        if pinned >= 0:
+            os.close(pinned)
+    return True

@@ -37,6 +37,9 @@ TRAINER_COMMAND = (
 )
 
 _SCAN_SECONDS = 2.0
+_SCAN_SHARE = 0.02  # of the time may go into looking for runs of others
+_HISTORY_SECONDS = 10.0
+_GOODBYE_SECONDS = 60.0
 _LEAVING_SECONDS = 15.0
 
 
@@ -98,7 +101,9 @@ class Supervisor:
     """Holds the runs of one program. Closing it never touches a trainer.
 
     ``version`` grows with every change of any run or of the list; ``changed`` is an event that
-    wakes everybody who waits for it at each of them.
+    wakes everybody who waits for it at each of them. ``list_version`` grows only where the
+    history changes beyond the figures of living runs. ``gone`` are runs whose folder was not
+    there when it was last looked for.
     """
 
     def __init__(
@@ -116,7 +121,12 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recorders: dict[str, Recorder] = {}
         self._background: asyncio.Task[None] | None = None
+        self.list_version = 0
+        self.gone: frozenset[str] = frozenset()
         self._records: dict[str, RunRecord] | None = None
+        self._ordered: tuple[list[RunRecord], dict[str, int]] | None = None
+        self._history_changed = 0
+        self._history_read = 0.0
         self._forgotten: dict[str, float] | None = None
         self._seen: dict[str, tuple[int, RunRecord]] = {}
         self._workspaces: dict[Path, Workspace] = {}
@@ -142,10 +152,21 @@ class Supervisor:
 
     def records(self) -> list[RunRecord]:
         """The history, newest first; what is held in memory with its present values."""
-        found = dict(self._record_table())
+        ordered, places = self._in_order()
+        found, more = list(ordered), []
         for run_id, run in self._runs.items():
-            found[run_id] = record_of(run)
-        return sorted(found.values(), key=lambda r: (r.created, r.run_id), reverse=True)
+            if run_id in places:
+                found[places[run_id]] = record_of(run)
+            else:
+                more.append(record_of(run))
+        return sorted([*found, *more], key=_age, reverse=True) if more else found
+
+    def _in_order(self) -> tuple[list[RunRecord], dict[str, int]]:
+        """The remembered records newest first, and where each of them stands."""
+        if self._ordered is None:
+            ordered = sorted(self._record_table().values(), key=_age, reverse=True)
+            self._ordered = ordered, {r.run_id: i for i, r in enumerate(ordered)}
+        return self._ordered
 
     def run(self, run_id: str) -> Run | None:
         """A run held in memory."""
@@ -266,10 +287,20 @@ class Supervisor:
         self._follow(run)
         return run
 
-    async def adopt(self, workspace: Workspace) -> None:
-        """Take in the runs of *workspace*, also those this machine has never watched."""
+    async def adopt(self, workspace: Workspace, *, at_once: int | None = None) -> None:
+        """Take in the runs of *workspace*, also those this machine has never watched.
+
+        Runs that are known from a place where they are no more have moved here with it.
+
+        Args:
+            workspace: the project.
+            at_once: how many, the newest first; the others come with :meth:`start_background`.
+        """
         self._workspaces[workspace.root] = workspace
-        for folder in _run_folders(workspace):
+        await self.load_history()
+        table = dict(self._record_table())
+        folders = await asyncio.to_thread(_with_news, [workspace], table, frozenset(self._runs))
+        for folder in folders[:at_once]:
             await self._take_in(folder)
 
     async def load_history(self) -> None:
@@ -278,6 +309,57 @@ class Supervisor:
             found = await asyncio.to_thread(self.history.records)
             if self._records is None:
                 self._records = {record.run_id: record for record in found}
+                self._ordered = None
+                self.list_version += 1
+                self._touch()
+
+    async def relocate(self, old: Path, new: Path) -> list[RunRecord]:
+        """Runs of workspace *old* (or of those inside it), which is gone, are found in *new*.
+
+        Returns:
+            The records that were changed.
+
+        Raises:
+            BadInputError: no run is known from *old*, its runs are still there, or *new* does
+                not hold them.
+            OSError: the history cannot be written.
+        """
+        old, new = old.absolute(), new.resolve()
+        known = [r for r in self.records() if Path(r.workspace).is_relative_to(old)]
+        if not known:
+            places = dict.fromkeys(r.workspace for r in self.records() if r.run_id in self.gone)
+            raise BadInputError(
+                "no run is remembered from this workspace",
+                where=old,
+                hint=f"gone are: {', '.join([*places][:3])}" if places else None,
+            )
+        gone = await asyncio.to_thread(_gone, known)
+        if not gone:
+            raise BadInputError("the runs of this workspace are still there", where=old)
+        moved: list[RunRecord] = []
+        for record in known:
+            place = new / Path(record.workspace).relative_to(old)
+            there = RunFolder(place / "runs" / record.run_id).spec
+            if record.run_id in gone and await asyncio.to_thread(there.is_file):
+                moved.append(await self._relocate(record, place))
+        if not moved:
+            raise BadInputError(
+                f"there is none of the {len(gone):,} runs that are missing",
+                where=new / "runs",
+                hint="give the folder that the workspace is now",
+            )
+        return moved
+
+    async def _relocate(self, record: RunRecord, workspace: Path) -> RunRecord:
+        moved = await asyncio.to_thread(self.history.relocate, record, workspace)
+        self.gone -= {record.run_id}
+        for held in (self._runs, self._recorders):
+            held.pop(record.run_id, None)
+        if task := self._tasks.pop(record.run_id, None):
+            task.cancel()
+        self._put(moved, save=False)
+        await self._take_in(moved.folder)
+        return self._record_table()[record.run_id]
 
     def forget(self, run_id: str) -> None:
         """Remove an ended run from the history. Its folder stays; started again, it comes back.
@@ -295,6 +377,8 @@ class Supervisor:
         self.history.forget(record.run_id, _newest_change(record.folder))
         self._forgotten = self.history.forgotten()
         self._record_table().pop(record.run_id, None)
+        self._ordered = None
+        self.list_version += 1
         for table in (self._runs, self._recorders):
             table.pop(record.run_id, None)
         if task := self._tasks.pop(record.run_id, None):
@@ -302,14 +386,52 @@ class Supervisor:
         self._touch()
 
     async def repair(self) -> None:
-        """Bring every record up to its journal: the app may have died, or nobody watched."""
-        for record in list(self._record_table().values()):
-            if record.missing:
-                if record.state.live:
-                    lost = replace(record, state=RunState.LOST, message="its run folder is gone")
-                    self._put(lost)
-                continue
+        """Bring every record up to its journal: the app may have died, or nobody watched.
+
+        Of runs that are over only the size of the journal is asked for, and of vanished
+        workspaces only whether they are there.
+        """
+        await self.load_history()
+        records = list(self._record_table().values())
+        self._note_gone(await asyncio.to_thread(_gone, records))
+        for record in records:
+            if record.run_id in self.gone and record.run_id not in self._runs:
+                if record.state.live and record.state is not RunState.LOST:
+                    self._put(
+                        replace(record, state=RunState.LOST, message="its run folder is gone")
+                    )
+                    await asyncio.sleep(0)
+        here = [r for r in records if r.run_id not in self.gone]
+        for record in await asyncio.to_thread(_told_more, here):
             await self._take_in(record.folder)
+
+    def _note_gone(self, gone: frozenset[str]) -> None:
+        if gone != self.gone:
+            self.gone = gone
+            self.list_version += 1
+            self._touch()
+
+    async def refresh_history(self) -> None:
+        """Take in what other programs have written into the history meanwhile."""
+        try:
+            changed_at = self.history.folder.stat().st_mtime_ns
+        except OSError:
+            changed_at = 0
+        if changed_at != self._history_changed:
+            self._history_changed = changed_at
+            changed, removed = await asyncio.to_thread(self.history.refresh)
+            table = self._record_table()
+            for record in changed.values():
+                if record.run_id not in self._runs:
+                    self._put(record, save=False)
+                    if record.state.live and record.run_id not in self.gone:
+                        await self._take_in(record.folder)
+            for run_id in removed & table.keys() - self._runs.keys():
+                del table[run_id]
+                self._ordered = None
+                self.list_version += 1
+        records = list(self._record_table().values())
+        self._note_gone(await asyncio.to_thread(_gone, records))
 
     def start_background(self, workspace: Workspace | None = None) -> None:
         """Repair the history, then watch known workspaces for runs that others start."""
@@ -359,7 +481,9 @@ class Supervisor:
         self._touch()
 
     async def _refuse_second(self, workspace: Workspace, spec: RunSpec) -> None:
-        for folder in _run_folders(workspace):
+        await self.load_history()
+        table = dict(self._record_table())
+        for folder in await asyncio.to_thread(_perhaps_alive, workspace, table):
             try:
                 other = read_run_spec(folder.spec)
                 process, _ = parse_process(folder.process.read_bytes())
@@ -412,13 +536,19 @@ class Supervisor:
             log.exception("repairing the history")
         self.ready.set()
         while True:
+            began = time.monotonic()
             try:
-                for workspace in list(self._workspaces.values()):
-                    for folder in _run_folders(workspace):
-                        await self._take_in(folder)
+                places, table = list(self._workspaces.values()), dict(self._record_table())
+                held = frozenset(self._runs)
+                for folder in await asyncio.to_thread(_with_news, places, table, held):
+                    await self._take_in(folder)
+                if began - self._history_read >= _HISTORY_SECONDS:
+                    self._history_read = began
+                    await self.refresh_history()
             except Exception:
                 log.exception("looking for runs")
-            await asyncio.sleep(_SCAN_SECONDS)
+            spent = time.monotonic() - began
+            await asyncio.sleep(max(_SCAN_SECONDS, spent / _SCAN_SHARE))
 
     async def _take_in(self, folder: RunFolder) -> None:
         """Look at a run folder as cheaply as possible, and follow or record it if need be."""
@@ -430,6 +560,12 @@ class Supervisor:
                 self._touch()
             return
         record = self._record_table().get(folder.run_id)
+        if record is not None and record.folder.root != folder.root and record.missing:
+            record = await asyncio.to_thread(
+                self.history.relocate, record, folder.root.parent.parent
+            )
+            self.gone -= {record.run_id}
+            self._put(record, save=False)
         if record is not None and record.state.over and not _news(folder, record):
             return
         if record is None and self._is_forgotten(folder):
@@ -468,7 +604,17 @@ class Supervisor:
         return self._records
 
     def _put(self, record: RunRecord, *, save: bool = True) -> None:
-        self._record_table()[record.run_id] = record
+        table = self._record_table()
+        before = table.get(record.run_id)
+        table[record.run_id] = record
+        if self._ordered is not None:
+            ordered, places = self._ordered
+            if before is None or before.created != record.created:
+                self._ordered = None
+            else:
+                ordered[places[record.run_id]] = record
+        if before is None or record.state.over or before.state.over:
+            self.list_version += 1
         if save:
             with contextlib.suppress(OSError):
                 self.history.save(record, self.history.losses(record.run_id))
@@ -482,14 +628,66 @@ class Supervisor:
             listener()
 
 
+def _age(record: RunRecord) -> tuple[float, str]:
+    return record.created, record.run_id
+
+
 def _run_folders(workspace: Workspace) -> Iterator[RunFolder]:
+    """Newest first: their names begin with the time."""
     try:
-        entries = sorted(workspace.runs.iterdir())
+        names = sorted(os.listdir(workspace.runs), reverse=True)
     except OSError:
         return
-    for entry in entries:
-        if (entry / "run.toml").is_file():
-            yield RunFolder(entry)
+    for name in names:
+        folder = RunFolder(workspace.runs / name)
+        if folder.spec.is_file():
+            yield folder
+
+
+def _with_news(
+    workspaces: Sequence[Workspace], table: Mapping[str, RunRecord], held: frozenset[str]
+) -> list[RunFolder]:
+    """Run folders that may tell more than the history knows, newest first. For a thread."""
+    found = []
+    for workspace in workspaces:
+        root = str(workspace.root)
+        for folder in _run_folders(workspace):
+            record = table.get(folder.run_id)
+            known = record is not None and record.workspace == root and record.state.over
+            if folder.run_id in held or not (known and record and not _news(folder, record)):
+                found.append(folder)
+    return found
+
+
+def _perhaps_alive(workspace: Workspace, table: Mapping[str, RunRecord]) -> list[RunFolder]:
+    """Run folders whose trainer is not known to be gone for long. For a thread."""
+    found = []
+    for folder in _run_folders(workspace):
+        record = table.get(folder.run_id)
+        over = record is not None and record.state.over and not _news(folder, record)
+        if not over or (record and time.time() - record.ended < _GOODBYE_SECONDS):
+            found.append(folder)
+    return found
+
+
+def _gone(records: Sequence[RunRecord]) -> frozenset[str]:
+    """Ids of runs whose folder is not there; asks each workspace once. For a thread."""
+    there: dict[str, set[str]] = {}
+    gone = []
+    for record in records:
+        if record.workspace not in there:
+            try:
+                there[record.workspace] = set(os.listdir(Path(record.workspace) / "runs"))
+            except OSError:
+                there[record.workspace] = set()
+        if record.run_id not in there[record.workspace]:
+            gone.append(record.run_id)
+    return frozenset(gone)
+
+
+def _told_more(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Those whose journal goes on after what the record digests, or that may live."""
+    return [r for r in records if r.state.live or _news(r.folder, r)]
 
 
 def _newest_change(folder: RunFolder) -> float:

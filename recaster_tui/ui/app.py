@@ -298,12 +298,13 @@ class RecasterApp(App[int]):
         spec = run.spec
         usual = defaults(spec.model_class).model_dump()
         ran = usual | {key: value for key, value in run.options.items() if key in usual}
-        changes = (mark.kind for mark in reversed(run.markers) if mark.kind in ("saved", "option"))
+        kinds = ("saved", "restored", "option")
+        changes = (mark.kind for mark in reversed(run.markers) if mark.kind in kinds)
         return (
             (spec.model_class, spec.model_name, spec.device) == (model, name, device)
             and options == ran
             and run.target_iterations == int(ran.get("target_iterations") or 0)
-            and next(changes, "saved") == "saved"  # what no save holds, the trainer has forgotten
+            and next(changes, "saved") != "option"  # what no save holds, the trainer has forgotten
         )
 
     # -- actions --------------------------------------------------------------------------------

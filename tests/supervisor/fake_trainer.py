@@ -2,7 +2,9 @@
 
 Behaviour by environment: FAKE_STEP (seconds an iteration), FAKE_CRASH (text of an exception
 before the first iteration), FAKE_FATAL (message of a fatal error event), FAKE_DEAF=1 (commands
-are never read), FAKE_SLOW_START (seconds before the first word).
+are never read; FAKE_DEAF=save: from the first save on), FAKE_STUBBORN=1 (SIGTERM means nothing),
+FAKE_LINGER (seconds its process stays after its last word), FAKE_SLOW_START (seconds before the
+first word).
 """
 
 import os
@@ -38,10 +40,11 @@ class Fake:
             lines = self.folder.journal.read_bytes().splitlines()
             self.seq = decode_event(lines[-1]).seq if lines else 0
         self.control = self.folder.control.stat().st_size if self.folder.control.exists() else 0
-        self.iteration = 0
+        self.iteration = self.saves = 0
         self.stop = False
         self.paused = False
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop", True))
+        stubborn = os.environ.get("FAKE_STUBBORN")
+        signal.signal(signal.SIGTERM, lambda *_: None if stubborn else setattr(self, "stop", True))
 
     def say(self, kind: str, **data: object) -> None:
         self.seq += 1
@@ -50,7 +53,8 @@ class Fake:
         os.close(fd)
 
     def obey(self) -> None:
-        if os.environ.get("FAKE_DEAF") or not self.folder.control.exists():
+        deaf = os.environ.get("FAKE_DEAF")
+        if (deaf and (deaf != "save" or self.saves)) or not self.folder.control.exists():
             return
         raw = self.folder.control.read_bytes()[self.control :]
         whole = raw[: raw.rfind(b"\n") + 1]
@@ -80,6 +84,7 @@ class Fake:
             self.say("ack", id=command.id, ok=ok, message=message)
 
     def save(self) -> None:
+        self.saves += 1
         self.say("phase", phase="saving", text="saving")
         self.say("saved", iteration=self.iteration, generation=str(self.iteration), bytes=1000,
                  seconds=0.0, sha256="0" * 64)  # fmt: skip
@@ -122,6 +127,7 @@ class Fake:
         outcome = "stopped" if self.stop else "finished"
         self.say("done", outcome=outcome, iteration=self.iteration, saved=self.iteration,
                  message="")  # fmt: skip
+        time.sleep(float(os.environ.get("FAKE_LINGER", "0")))
 
 
 if __name__ == "__main__":

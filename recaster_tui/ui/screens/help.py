@@ -79,6 +79,7 @@ _MEANINGS = {
     "option": "an option was changed while training",
     "resumed": "training was started again",
     "rolled-back": "training went back to an earlier save",
+    "restored": "the model was put back to a snapshot or backup",
 }
 _TEXTUALS_OWN = frozenset({"screen.copy_text", "help_quit"})
 

@@ -25,6 +25,7 @@ RANGES: tuple[tuple[int, str], ...] = ((0, "all"), (50_000, "50k"), (10_000, "10
 SMOOTHING: tuple[tuple[float, str], ...] = ((0.6, "smooth"), (0.88, "smoother"), (0.0, "raw"))
 MARKS: dict[str, tuple[str, str]] = {
     "rolled-back": ("✖", "state-bad"),
+    "restored": ("↺", "state-hold"),
     "option": ("▲", "state-hold"),
     "snapshot": ("★", "state-good"),
     "backup": ("◆", "state-good"),
