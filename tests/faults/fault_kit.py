@@ -60,7 +60,7 @@ def numbered_whole(found: list[Event]) -> bool:
     return [event.seq for event in found] == list(range(1, len(found) + 1))
 
 
-def wait_until(met: Callable[[], Any], what: str = "", seconds: float = 60.0) -> Any:
+def wait_until(met: Callable[[], Any], what: str = "", seconds: float = 40.0) -> Any:
     """Wait for something of another process; its (true) value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def wait_until(met: Callable[[], Any], what: str = "", seconds: float = 60.0) ->
     raise AssertionError(f"not seen within {seconds:.0f} s: {what}")
 
 
-def wait_for(folder: RunFolder, wanted: Callable[[list[Event]], Any], seconds: float = 60.0) -> Any:
+def wait_for(folder: RunFolder, wanted: Callable[[list[Event]], Any], seconds: float = 40.0) -> Any:
     """Wait for something in the journal."""
     try:
         return wait_until(lambda: wanted(journal(folder)), seconds=seconds)

@@ -37,10 +37,18 @@ def _steps(name: str) -> set[int]:
     return {int(v) for v in os.environ.get(name, "").split(",") if v}
 
 
+def _set_clock(seconds: int) -> None:
+    """All this process sees of the time of day is another one from now on."""
+    real, local = time.time, time.localtime
+    time.time = lambda: real() + seconds
+    time.localtime = lambda at=None: local(time.time() if at is None else at)
+
+
 class FakeModel:
     """Options of SAEHD; ``FAKE_NAN`` = "12,13" makes these steps fail, the first time each.
 
     At the steps ``FAKE_OOM`` memory runs out in the forward pass, at ``FAKE_TORN`` in the update.
+    ``FAKE_CLOCK`` = "40,-3600" sets the time of day back by an hour at step 40.
     """
 
     model_class = ModelClass.SAEHD
@@ -60,6 +68,7 @@ class FakeModel:
         self.nan_at = _steps("FAKE_NAN")
         self.oom_at, self.torn_at = _steps("FAKE_OOM"), _steps("FAKE_TORN")
         self.seconds = float(os.environ.get("FAKE_STEP", "0"))
+        self.clock_at = [int(v) for v in os.environ.get("FAKE_CLOCK", "0,0").split(",")]
 
     def wants_batch(self) -> bool:
         return True
@@ -68,6 +77,8 @@ class FakeModel:
         self.steps += 1
         if self.seconds:
             time.sleep(self.seconds)
+        if self.steps == self.clock_at[0]:
+            _set_clock(self.clock_at[1])
         if self.steps in self.oom_at:
             self.pieces *= 2
         if self.steps in self.torn_at:
