@@ -31,6 +31,7 @@ from recaster_tui.training.generations import load_model
 from recaster_tui.training.guards import SpikeGuard
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
+from recaster_tui.training.measuring import Measures, judged_each_step
 from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch, TrainableModel
 from recaster_tui.training.pretraining import leaves_pretraining
@@ -58,6 +59,7 @@ LOOP_OPTIONS = frozenset(
         "preview_seconds",
         "preview_samples",
         "retrain_worst",
+        "held_out_seconds",
     }
 )
 """Options that are the loop's own; a model never hears of a change to them."""
@@ -82,6 +84,7 @@ class Parts:
     history: LossHistory
     saver: Saver
     batch: AutoBatch
+    measures: Measures
 
 
 class Trainer:
@@ -110,6 +113,8 @@ class Trainer:
         self._save_at_end = True
         self._ending = False
         self._previews = Previews(parts.session.folder, parts.journal)
+        self._measures = parts.measures
+        self._trained_from = iteration
         age = newest_backup_age(parts.session.model_folder)
         self._last_backup = time.monotonic() - (age or 0.0)
         self._rolled_back_to: int | None = None
@@ -119,6 +124,7 @@ class Trainer:
     def run(self) -> Outcome:
         """Train until the target, a stop, or a failure (an exception)."""
         self._say(*self._base())
+        self._measures.tell()
         self.preview()
         while not self._ended():
             self._serve()
@@ -211,6 +217,8 @@ class Trainer:
         message = self._stopping or self._reached() or ""
         self._say(Phase.STOPPING, message)
         self._tell()
+        if outcome is Outcome.FINISHED and self._measures.worth_a_last_one():
+            self._measure()  # before the save, which remembers it
         self._saver.wait()
         if self._save_at_end and self._unsaved():
             self.save(f"saving iteration {self.iteration}")
@@ -341,6 +349,19 @@ class Trainer:
                 self.save(note="" if backup else None)
         if not self._paused and self._previews.due(self.options.preview_seconds):
             self.preview()
+        if not self._paused and self._measuring_due():
+            self._measure()
+
+    def _measuring_due(self) -> bool:
+        step = self._trained / max(1, self.iteration - self._trained_from)
+        seconds = self.options.held_out_seconds
+        return self._measures.due(seconds, step, judged_each_step(self.model))
+
+    def _measure(self) -> None:
+        """Look how the model does on faces that it has never trained on."""
+        self._tell()
+        self._measures.measure(self.model, self.iteration)
+        self._meter.restart()
 
     def _unsaved(self) -> bool:
         if self.iteration == 0:
@@ -408,6 +429,7 @@ class Trainer:
             "live": dict(self._live),
             # Text, because its shape is the data source's own affair.
             "data": json.dumps(self._data.state_dict()),
+            "held_out": self._measures.state(),
             "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
             **self._auto.state(),
         }
@@ -463,6 +485,7 @@ class Trainer:
         if cause is None:
             self._rolled_back_to = self.iteration
         self._history.cut(self.iteration)
+        self._measures.cut(self.iteration)
         self._guard.reset()
         self._worst.clear()
         self._journal.emit(

@@ -21,6 +21,7 @@ from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase
 from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.loop import Parts, Trainer
+from recaster_tui.training.measuring import Measures, kept_aside, restored
 from recaster_tui.training.meter import FLUSHES_PER_SECOND
 from recaster_tui.training.metrics import MachineMeter
 from recaster_tui.training.models.base import pick_device
@@ -137,6 +138,10 @@ def _build(
     def progress(current: int, total: int, *text: Any) -> None:
         report(str(text[0]) if text else "preparing faces", current, total, "faces")
 
+    remembered = loaded.snapshot.state.get("held_out") if loaded is not None else None
+    chosen, series = restored(remembered, context.iteration)
+    segmented = model.needs.segmented
+    held_out = kept_aside(session, faces, chosen, segmented=segmented, iteration=context.iteration)
     data = open_data(
         faces["src"],
         faces["dst"],
@@ -145,6 +150,7 @@ def _build(
         seed=session.generator_seed(context.iteration, 2),
         cache_dir=session.cache_dir,
         progress=progress,
+        held_out=held_out,
     )
     for side in own_sides(faces):
         skipped = data.skipped[side]
@@ -157,8 +163,18 @@ def _build(
             model, data, session.options, check=context.check_stop, iteration=context.iteration
         )
     saver = Saver(session.model_folder, context.journal, context.saved)
+    measures = Measures(data, context.journal, series=series)
     return Parts(
-        session, model, data, context.journal, context.desk, context.stop, history, saver, batch
+        session,
+        model,
+        data,
+        context.journal,
+        context.desk,
+        context.stop,
+        history,
+        saver,
+        batch,
+        measures,
     )
 
 

@@ -141,6 +141,13 @@ class SideMaker:
         batch.warped = warped.warped
         return batch
 
+    def still(self, index: Indices) -> SideBatch:
+        """Faces *index* as they are, ``warped`` too."""
+        records = self._store.load(index)
+        images = self._store.images(records)
+        geometry = plain_geometry(len(index), self._store.cache.resolution)
+        return self._place(records, images, images, geometry, index, warp=False)
+
     def _recolour(
         self, images: Tensor, references: Indices | None, rng: np.random.Generator
     ) -> Tensor:

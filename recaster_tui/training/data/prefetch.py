@@ -6,13 +6,17 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from recaster_tui.faces.face import Face
 from recaster_tui.faces.faceset import Skipped
+from recaster_tui.training.data.select import Indices
+from recaster_tui.training.held_out import NOTHING, HeldOut
 from recaster_tui.training.models.base import Batch, DataNeeds
 
 Side = Literal["src", "dst"]
@@ -39,10 +43,19 @@ class BatchSource(ABC):
 
     Attributes:
         seed: the one given, or one drawn where 0 was given.
+        held_out: faces that are in no batch but those of :meth:`plain_batch` and the previews.
     """
 
-    def __init__(self, needs: DataNeeds, *, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        needs: DataNeeds,
+        *,
+        device: torch.device,
+        seed: int,
+        held_out: HeldOut = NOTHING,
+    ) -> None:
         self.seed = seed or secrets.randbelow(2**62) + 1
+        self.held_out = held_out
         self._device = device
         self._needs = needs
         self._number = 0
@@ -78,6 +91,18 @@ class BatchSource(ABC):
     def _preview(self, n: int) -> Batch:
         """See :meth:`preview_batch`."""
 
+    @abstractmethod
+    def _plain(self, index: Mapping[Side, Indices]) -> Batch:
+        """See :meth:`plain_batch`."""
+
+    @abstractmethod
+    def faces(self, side: Side) -> Sequence[Face]:
+        """The usable faces of one side, held-out ones included."""
+
+    @abstractmethod
+    def positions(self, side: Side, faces: Sequence[Face]) -> Indices:
+        """Where *faces* of one side lie, for :meth:`plain_batch`; unusable ones are left out."""
+
     @property
     @abstractmethod
     def counts(self) -> dict[Side, int]:
@@ -109,9 +134,22 @@ class BatchSource(ABC):
         return self._hand_over(made.batch, made.ready)
 
     def preview_batch(self, n: int) -> Batch:
-        """*n* fixed faces of each side, spread evenly over the yaw range."""
+        """*n* fixed faces of each side, spread evenly over the yaw range.
+
+        A larger *n* adds to those of a smaller one; :meth:`load_state_dict` brings back those of
+        the state, so that all runs of a model show the same.
+        """
         with self._on_stream():
             batch, ready = self._preview(n), self._mark()
+        return self._hand_over(batch, ready)
+
+    def plain_batch(self, index: Mapping[Side, Indices]) -> Batch:
+        """The faces at these :meth:`positions`, neither moved nor recoloured nor spoilt.
+
+        ``warped`` is ``target``. Both sides need as many.
+        """
+        with self._on_stream():
+            batch, ready = self._plain(index), self._mark()
         return self._hand_over(batch, ready)
 
     def set_needs(self, needs: DataNeeds) -> None:

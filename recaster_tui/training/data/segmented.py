@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from recaster_tui.training.data.segmented_sample import (
     make_sample,
     plain_picture,
 )
-from recaster_tui.training.data.select import Indices, ShuffledQueue
+from recaster_tui.training.data.select import Among, Indices, ShuffledQueue
+from recaster_tui.training.data.shown import MOST, ShownFaces, well_spread
+from recaster_tui.training.held_out import NOTHING, HeldOut
 from recaster_tui.training.models.base import Batch, DataNeeds, SideBatch
 
 log = logging.getLogger(__name__)
@@ -61,14 +63,16 @@ class SegmentedSource(BatchSource):
         seed: int,
         cache_dir: Path,
         progress: Progress | None = None,
+        held_out: HeldOut = NOTHING,
     ) -> None:
         self._facesets = facesets
         self._cache_dir = cache_dir
         self._progress = progress
         self._caches: dict[Side, FaceCache] = {}
-        self._shown: dict[tuple[Side, int], Tensor] = {}
+        self._pictures: dict[tuple[Side, int], Tensor] = {}
+        self._shown: dict[str, ShownFaces] = {}
         self._pool = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2)), "samples")
-        super().__init__(needs, device=device, seed=seed)
+        super().__init__(needs, device=device, seed=seed, held_out=held_out)
 
     @property
     def counts(self) -> dict[Side, int]:
@@ -89,14 +93,35 @@ class SegmentedSource(BatchSource):
 
     def _prepare(self, needs: DataNeeds) -> None:
         if not self._caches or needs.face_type != self._needs.face_type:
-            self._shown.clear()
+            self._pictures.clear()
             self._caches = self._open(FaceType(needs.face_type))
         self._places = [(side, position) for side in SIDES for position in range(self.counts[side])]
         if not self._places:
             raise BadInputError("every face with a mask is damaged", hint="see skipped.txt")
-        self._faces = ShuffledQueue(len(self._places), self.seed, 0, _FACES)
-        self._backgrounds = ShuffledQueue(len(self._places), self.seed, 0, _BACKGROUNDS)
+        aside, faces = self.held_out.aside, self._labelled_faces
+        free = np.array([i for i, face in enumerate(faces) if face not in aside], np.int64)
+        count = len(free)
+        self._faces = Among(ShuffledQueue(count, self.seed, 0, _FACES), free)
+        # A held-out face is not even seen as another one's background.
+        self._backgrounds = Among(ShuffledQueue(count, self.seed, 0, _BACKGROUNDS), free)
+        if not self._shown:
+            self._shown = self._choose_shown(faces)
         self._needs = needs
+
+    @property
+    def _labelled_faces(self) -> list[Face]:
+        """The face of each place."""
+        return [self._caches[side].faces[position] for side, position in self._places]
+
+    def _choose_shown(self, labelled_faces: list[Face]) -> dict[str, ShownFaces]:
+        """Training samples from all of the set; of each side, faces of every turn of the head."""
+        shown = {"samples": ShownFaces(labelled_faces, well_spread(len(labelled_faces)))}
+        for side in SIDES:
+            faces = self._facesets[side].faces
+            if order := by_yaw(faces):
+                places = [order[i] for i in well_spread(len(order))]
+                shown[side] = ShownFaces(faces, places)
+        return shown
 
     def _open(self, face_type: FaceType) -> dict[Side, FaceCache]:
         caches: dict[Side, FaceCache] = {}
@@ -164,25 +189,53 @@ class SegmentedSource(BatchSource):
         return tensor.to(self._device)
 
     def _preview(self, n: int) -> Batch:
-        index = (np.arange(n) * len(self._places) // n).astype(np.int64)
-        other = (index + len(self._places) // 2) % len(self._places)
+        chosen = self._shown["samples"].take(MOST)
+        index = np.resize(chosen, n)
+        other = np.resize(np.roll(chosen, MOST // 2), n)
         streams = [(_PREVIEW_SEED, i) for i in range(n)]
         images, masks = self._samples(index, other, streams)
         positions, none = torch.from_numpy(index).to(self._device), torch.zeros_like(masks)
         src, dst = (
-            SideBatch(images, self._plain(side, n), masks, none, none, positions) for side in SIDES
+            SideBatch(images, self._plain_faces(side, n), masks, none, none, positions)
+            for side in SIDES
         )
         return Batch(src, dst)
 
-    def _plain(self, side: Side, n: int) -> Tensor:
+    def _plain_faces(self, side: Side, n: int) -> Tensor:
         """(n, 3, 256, 256) faces of one side, always the same; (0, …) where it has none."""
-        if (side, n) not in self._shown:
-            faces = spread_over_yaw(self._facesets[side].faces, n)
+        if (side, n) not in self._pictures:
+            faces: list[Face] = []
+            if side in self._shown:
+                whole = self._facesets[side].faces
+                faces = frontal_first([whole[i] for i in self._shown[side].take(n)])
             face_type = FaceType(self._needs.face_type)
             pictures = [_shown_picture(face, face_type) for face in faces]
             empty = np.zeros((0, 3, SIDE, SIDE), np.float32)
-            self._shown[side, n] = self._upload(np.stack(pictures) if pictures else empty)
-        return self._shown[side, n]
+            self._pictures[side, n] = self._upload(np.stack(pictures) if pictures else empty)
+        return self._pictures[side, n]
+
+    def _plain(self, index: Mapping[Side, Indices]) -> Batch:
+        """Each side's ``target`` and ``mask``: labelled faces as they are."""
+
+        def part(places: Indices) -> SideBatch:
+            faces = [self._face(int(place)) for place in places]
+            images = np.stack([face.image.transpose(2, 0, 1) for face in faces])
+            image = self._upload(images.clip(0, 1))
+            mask = self._upload(np.stack([face.mask[None] for face in faces]).clip(0, 1))
+            none = torch.zeros_like(mask)
+            positions = torch.from_numpy(places).to(self._device)
+            return SideBatch(image, image, mask, none, none, positions)
+
+        return Batch(part(index["src"]), part(index["dst"]))
+
+    def faces(self, side: Side) -> Sequence[Face]:
+        """The labelled ones."""
+        return self._caches[side].faces if side in self._caches else []
+
+    def positions(self, side: Side, faces: Sequence[Face]) -> Indices:
+        """Where labelled *faces* lie in the set of both sides."""
+        place = {face: i for i, face in enumerate(self._labelled_faces)}
+        return np.array([place[face] for face in faces if face in place], np.int64)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -192,6 +245,7 @@ class SegmentedSource(BatchSource):
                 "faces": self._faces.state_dict(),
                 "backgrounds": self._backgrounds.state_dict(),
             },
+            "shown": {name: shown.state() for name, shown in self._shown.items()},
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -199,6 +253,11 @@ class SegmentedSource(BatchSource):
         for name, queue in (("faces", self._faces), ("backgrounds", self._backgrounds)):
             if name in state["samplers"]:
                 queue.load_state_dict(state["samplers"][name])
+        before = {name: shown.state() for name, shown in self._shown.items()}
+        for name, shown in self._shown.items():
+            shown.recall(state.get("shown", {}).get(name))
+        if before != {name: shown.state() for name, shown in self._shown.items()}:
+            self._pictures.clear()
 
 
 def eligible_faces(facesets: dict[Side, Faceset]) -> dict[Side, list[Face]]:
@@ -220,15 +279,19 @@ def eligible_faces(facesets: dict[Side, Faceset]) -> dict[Side, list[Face]]:
     )
 
 
-def spread_over_yaw(faces: list[Face], n: int) -> list[Face]:
-    """*n* faces of every turn of the head, the most frontal first; few repeat, none stay none."""
-    if not faces:
-        return []
-    some = faces[:: -(-len(faces) // _PREVIEW_CANDIDATES)]
-    yaw = {id(face): pitch_yaw_roll(face.landmarks, face.shape[1])[1] for face in some}
-    some = sorted(some, key=lambda face: yaw[id(face)])
-    chosen = [some[int((i + 0.5) / n * len(some))] for i in range(n)]
-    return sorted(chosen, key=lambda face: abs(yaw[id(face)]))
+def by_yaw(faces: Sequence[Face]) -> list[int]:
+    """Positions of up to 256 of *faces*, ordered by the turn of the head."""
+    some = range(0, len(faces), max(1, -(-len(faces) // _PREVIEW_CANDIDATES)))
+    return sorted(some, key=lambda i: _yaw(faces[i]))
+
+
+def frontal_first(faces: list[Face]) -> list[Face]:
+    """The most frontal first, as a small screen shows one."""
+    return sorted(faces, key=lambda face: abs(_yaw(face)))
+
+
+def _yaw(face: Face) -> float:
+    return float(pitch_yaw_roll(face.landmarks, face.shape[1])[1])
 
 
 def _shown_picture(face: Face, face_type: FaceType) -> Image:

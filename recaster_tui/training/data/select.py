@@ -106,3 +106,23 @@ class YawQueue:
         if len(state["queues"]) == len(self._queues):
             for queue, saved in zip(self._queues, state["queues"], strict=True):
                 queue.load_state_dict(saved)
+
+
+class Among:
+    """A sampler's choice among *positions* only: the others never come."""
+
+    def __init__(self, sampler: BatchSampler, positions: Indices) -> None:
+        self._sampler = sampler
+        self._positions = positions
+
+    def take(self, count: int) -> Indices:
+        """The next *count* of the positions."""
+        return self._positions[self._sampler.take(count)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sampler's own."""
+        return self._sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume the sampler."""
+        self._sampler.load_state_dict(state)

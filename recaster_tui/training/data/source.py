@@ -1,5 +1,6 @@
 """Batches of two facesets for the face models, and the way in for every model's batches."""
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from recaster_tui.faces.face import Face
 from recaster_tui.faces.faceset import Faceset, Skipped
 from recaster_tui.faces.types import FaceType
 from recaster_tui.training.data.augment import FaceStore, SideMaker
@@ -15,7 +17,15 @@ from recaster_tui.training.data.cache import FaceCache, Kind, Progress, require_
 from recaster_tui.training.data.color import TRANSFERS
 from recaster_tui.training.data.prefetch import SIDE_TITLES, SIDES, BatchSource, Side
 from recaster_tui.training.data.segmented import SegmentedSource
-from recaster_tui.training.data.select import BatchSampler, Indices, ShuffledQueue, YawQueue
+from recaster_tui.training.data.select import (
+    Among,
+    BatchSampler,
+    Indices,
+    ShuffledQueue,
+    YawQueue,
+)
+from recaster_tui.training.data.shown import ShownFaces, well_spread
+from recaster_tui.training.held_out import NOTHING, HeldOut
 from recaster_tui.training.models.base import Batch, DataNeeds, SideAugment, SideBatch
 
 MINIMUM_FACES = 2
@@ -47,13 +57,15 @@ class DataSource(BatchSource):
         seed: int,
         cache_dir: Path,
         progress: Progress | None = None,
+        held_out: HeldOut = NOTHING,
     ) -> None:
         self._facesets = facesets
         self._cache_dir = cache_dir
         self._progress = progress
         self._stores: dict[tuple[Side, Kind], FaceStore] = {}
+        self._shown: dict[Side, ShownFaces] = {}
         self._pool = ThreadPoolExecutor(4, "jpeg")
-        super().__init__(needs, device=device, seed=seed)
+        super().__init__(needs, device=device, seed=seed, held_out=held_out)
 
     @property
     def counts(self) -> dict[Side, int]:
@@ -100,6 +112,7 @@ class DataSource(BatchSource):
             for side in SIDES
         }
         self._samplers = self._make_samplers(needs)
+        self._shown = {side: self._choose_shown(side) for side in SIDES}
         self._needs = needs
 
     def _open(self, side: Side, needs: DataNeeds, kind: Kind) -> None:
@@ -144,17 +157,24 @@ class DataSource(BatchSource):
         samplers: dict[str, BatchSampler] = {}
         for number, side in enumerate(SIDES):
             cache = self._faces(side).cache
-            samplers[side] = (
-                YawQueue(cache.yaw, self.seed, number, _FACES)
+            free = self._free(cache)
+            samplers[side] = Among(
+                YawQueue(cache.yaw[free], self.seed, number, _FACES)
                 if needs.uniform_yaw
-                else ShuffledQueue(len(cache), self.seed, number, _FACES)
+                else ShuffledQueue(len(free), self.seed, number, _FACES),
+                free,
             )
             if (pictures := self._stores.get((_OTHER[side], "picture"))) is not None:
-                count = len(pictures.cache)
-                samplers[f"{side}-references"] = ShuffledQueue(
-                    count, self.seed, number, _REFERENCES
+                free = self._free(pictures.cache)
+                samplers[f"{side}-references"] = Among(
+                    ShuffledQueue(len(free), self.seed, number, _REFERENCES), free
                 )
         return samplers
+
+    def _free(self, cache: FaceCache) -> Indices:
+        """Positions of the faces that may be trained on."""
+        aside = self.held_out.aside
+        return np.array([i for i, face in enumerate(cache.faces) if face not in aside], np.int64)
 
     def _faces(self, side: Side) -> FaceStore:
         return self._stores[side, self._kind]
@@ -175,17 +195,40 @@ class DataSource(BatchSource):
 
     def _preview(self, n: int) -> Batch:
         src, dst = (
-            self._makers[side].plain(self._spread(side, n), _PREVIEW_SEED) for side in SIDES
+            self._makers[side].plain(self._frontal_first(side, n), _PREVIEW_SEED) for side in SIDES
         )
         return Batch(src, dst)
 
-    def _spread(self, side: Side, n: int) -> Indices:
-        """Faces of every turn of the head; the most frontal first, as a small screen shows one."""
-        yaw = self._faces(side).cache.yaw
-        order = np.argsort(yaw, kind="stable")
-        places = (np.arange(n) + 0.5) / n * len(order)
-        chosen = order[places.astype(np.int64)]
-        return np.asarray(chosen[np.argsort(np.abs(yaw[chosen]), kind="stable")], np.int64)
+    def _choose_shown(self, side: Side) -> ShownFaces:
+        """Faces of every turn of the head, once for all."""
+        cache = self._faces(side).cache
+        before = self._shown.get(side)
+        if before is not None and before.faces == cache.faces:
+            return before
+        order = np.argsort(cache.yaw, kind="stable")
+        shown = ShownFaces(cache.faces, [int(order[i]) for i in well_spread(len(order))])
+        if before is not None:  # another kind of cache, which may lack a damaged face
+            shown.recall(before.state())
+        return shown
+
+    def _frontal_first(self, side: Side, n: int) -> Indices:
+        """The most frontal of the shown faces first, as a small screen shows one."""
+        chosen = self._shown[side].take(n)
+        yaw = self._faces(side).cache.yaw[chosen]
+        return np.asarray(chosen[np.argsort(np.abs(yaw), kind="stable")], np.int64)
+
+    def _plain(self, index: Mapping[Side, Indices]) -> Batch:
+        src, dst = (self._makers[side].still(index[side]) for side in SIDES)
+        return Batch(src, dst)
+
+    def faces(self, side: Side) -> Sequence[Face]:
+        """Those that the cache holds."""
+        return self._faces(side).cache.faces
+
+    def positions(self, side: Side, faces: Sequence[Face]) -> Indices:
+        """Where *faces* lie in this side's cache."""
+        place = {face: i for i, face in enumerate(self.faces(side))}
+        return np.array([place[face] for face in faces if face in place], np.int64)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -193,6 +236,7 @@ class DataSource(BatchSource):
             "number": self._number,
             "samplers": {name: s.state_dict() for name, s in self._samplers.items()},
             "uniform_yaw": self._needs.uniform_yaw,
+            "shown": {side: shown.state() for side, shown in self._shown.items()},
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -203,6 +247,8 @@ class DataSource(BatchSource):
             switched = state["uniform_yaw"] != self._needs.uniform_yaw and name in SIDES
             if saved is not None and not switched:
                 sampler.load_state_dict(saved)
+        for side, shown in self._shown.items():
+            shown.recall(state.get("shown", {}).get(side))
 
 
 def open_data(
@@ -214,6 +260,7 @@ def open_data(
     seed: int,
     cache_dir: Path,
     progress: Progress | None = None,
+    held_out: HeldOut = NOTHING,
 ) -> BatchSource:
     """Fit both facesets (or map their caches) and get ready to make batches.
 
@@ -225,6 +272,7 @@ def open_data(
         seed: 0 draws one.
         cache_dir: for the face caches, ``<workspace>/runs/.cache``.
         progress: called with (done, total, what); an exception in it ends the work.
+        held_out: faces of these sets that are never trained on.
 
     Raises:
         BadInputError: a side has too few usable faces, or (XSeg) none has a mask.
@@ -240,4 +288,5 @@ def open_data(
         seed=seed,
         cache_dir=cache_dir,
         progress=progress,
+        held_out=held_out,
     )

@@ -188,6 +188,16 @@ class Model(ABC):
         """Where networks run; losses are outside, in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    @contextmanager
+    def fixed_random(self, seed: int) -> Iterator[None]:
+        """Within, the model draws the same numbers each time; training's own go on after it."""
+        kept = self._generator.get_state()
+        self._generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            self._generator.set_state(kept)
+
     def train_step(self, batch: Batch) -> StepResult:
         """One whole iteration: main networks, then the discriminators on the new weights.
 
