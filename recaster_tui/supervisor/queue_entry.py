@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from recaster_tui.errors import BadInputError
 from recaster_tui.options import ModelClass
 from recaster_tui.protocol import RunFolder
+from recaster_tui.supervisor.history import RunRecord
 from recaster_tui.supervisor.queue_device import device_of
+from recaster_tui.supervisor.state import RunState
 from recaster_tui.supervisor.supervisor import RunRequest
 
 
@@ -87,6 +89,19 @@ class QueueEntry(BaseModel):
     def model_folder(self) -> Path:
         """Where its model lies, or will lie."""
         return Path(self.workspace) / "model" / f"{self.model_name}.{self.model_class.value}"
+
+    @property
+    def record(self) -> RunRecord:
+        """As much of a record as attaching to its run needs: the history may not have it yet."""
+        return RunRecord(
+            run_id=self.run_id,
+            model_name=self.model_name,
+            model_class=self.model_class.value,
+            workspace=self.workspace,
+            state=RunState.STARTING,
+            created=self.created,
+            options=self.options,
+        )
 
     @property
     def request(self) -> RunRequest:

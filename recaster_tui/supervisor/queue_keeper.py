@@ -196,7 +196,7 @@ class Keeper:
         try:
             workspace = open_workspace(Path(entry.workspace))
             if entry.folder.spec.is_file() and launch_mark(entry.folder) != NEVER_LAUNCHED:
-                await self._supervisor.resume(_record(entry))
+                await self._supervisor.resume(entry.record)
             else:
                 await self._supervisor.start(workspace, entry.request, run_id=entry.run_id)
         except ModelBusyError as error:
@@ -225,7 +225,7 @@ class Keeper:
 
     async def _look_at(self, entry: QueueEntry) -> None:
         try:
-            run = await self._supervisor.attach(entry.run_id, record=_record(entry))
+            run = await self._supervisor.attach(entry.run_id, record=entry.record)
         except RecasterError as error:
             self._end(entry, QueueState.FAILED, str(error))
             return
@@ -288,18 +288,6 @@ async def keep(data_dir: Path | None = None) -> bool:
     finally:
         lock.release()
     return True
-
-
-def _record(entry: QueueEntry) -> RunRecord:
-    """As much of a record as attaching needs: the history may not have it yet."""
-    return RunRecord(
-        run_id=entry.run_id,
-        model_name=entry.model_name,
-        model_class=entry.model_class.value,
-        workspace=entry.workspace,
-        state=RunState.STARTING,
-        created=entry.created,
-    )
 
 
 def _worked_on(folder: RunFolder) -> bool:

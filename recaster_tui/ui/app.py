@@ -19,8 +19,10 @@ from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.files import write_atomic
 from recaster_tui.options import ModelClass, defaults
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
+from recaster_tui.supervisor.queue import Queue
 from recaster_tui.ui.leaving import end_soon
 from recaster_tui.ui.modes import ALL_MODES
+from recaster_tui.ui.queue_watch import LOOK_SECONDS, QueueWatch
 from recaster_tui.ui.recent import remember_workspace
 from recaster_tui.ui.settings import load_settings, save_setting
 from recaster_tui.ui.terminal import TerminalInfo
@@ -90,6 +92,8 @@ class RecasterApp(App[int]):
         self.workspace = workspace
         self.terminal = terminal
         self.supervisor = supervisor or Supervisor()
+        self.queue = Queue(self.supervisor.history.folder.parent)
+        self.queue_watch = QueueWatch(self.queue, self.supervisor)
         self.current_run: Run | None = None
         self.modes_shown = ALL_MODES
         self.on_leaving: list[Callable[[], Awaitable[None]]] = []
@@ -128,6 +132,9 @@ class RecasterApp(App[int]):
             self.notify(problem, title="Themes", severity="warning")
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         self.run_worker(self._begin(), group="begin", exit_on_error=False)
+        if self._watch:
+            self.set_interval(LOOK_SECONDS, self.wake_queue)
+            self.call_after_refresh(self.wake_queue)
 
     async def _begin(self) -> None:
         """Take in the workspace's runs; show the living one, else the last."""
@@ -208,6 +215,15 @@ class RecasterApp(App[int]):
         log.info("ended by %s", number.name)
         end_soon(128 + number)
         self.exit(return_code=128 + number)
+
+    def wake_queue(self) -> None:
+        """See that what waits in the queue is worked off, now and not in a few seconds."""
+        if self._watch:
+            self.run_worker(self._look_at_queue(), group="queue", exit_on_error=False)
+
+    async def _look_at_queue(self) -> None:
+        if complaint := await self.queue_watch.look():
+            self.notify(complaint, title="Queue", severity="warning", timeout=12)
 
     # -- what screens use -----------------------------------------------------------------------
 

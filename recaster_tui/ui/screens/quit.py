@@ -9,9 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button
 
+from recaster_tui.errors import RecasterError
 from recaster_tui.jobs import running_jobs
 from recaster_tui.protocol import CommandName
 from recaster_tui.ui import words
+from recaster_tui.ui.queue_watch import pause_queue, waiting_text
 from recaster_tui.ui.screens.dialogs import Dialog, DialogText
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def ask_and_quit(app: "RecasterApp", live: "list[Run]") -> None:
         elif answer == STOP:
             app.run_worker(_stop_and_exit(app), exit_on_error=False)
 
-    app.push_screen(QuitScreen(live), answered)
+    waiting = 0 if app.queue.paused else len(app.queue.waiting())
+    app.push_screen(QuitScreen(live, waiting), answered)
 
 
 def farewell(app: "RecasterApp") -> Text | None:
@@ -43,12 +46,20 @@ def farewell(app: "RecasterApp") -> Text | None:
     if app.workspace is not None:
         root = app.workspace.root
         lines += [f"{job} goes on: recaster {root} shows it" for job in running_jobs(root)]
+    if waiting := waiting_text(app.queue):
+        lines.append(waiting)
     return Text("\n".join(lines), no_wrap=True, overflow="ignore") if lines else None
 
 
 async def _stop_and_exit(app: "RecasterApp") -> None:
     runs = app.supervisor.live_runs()
-    app.notify("saving, then the window closes", title="Stopping", timeout=30)
+    try:
+        waiting = pause_queue(app.queue)  # or the next one would be started instead
+    except RecasterError as error:
+        app.notify(str(error), title="Queue", severity="error", timeout=12)
+        return
+    queued = "; the queue is paused" if waiting else ""
+    app.notify(f"saving, then the window closes{queued}", title="Stopping", timeout=30)
     answers = await asyncio.gather(
         *(run.command(CommandName.STOP, save=True) for run in runs), return_exceptions=True
     )
@@ -63,7 +74,7 @@ async def _stop_and_exit(app: "RecasterApp") -> None:
     except TimeoutError:
         app.notify("a trainer has not ended yet; it was asked to", severity="error", timeout=12)
         return
-    app.exit(0)
+    app.exit(0, message=farewell(app))
 
 
 class QuitScreen(Dialog[str]):
@@ -77,9 +88,14 @@ class QuitScreen(Dialog[str]):
         Binding("right", "app.focus_next", "Next", show=False, id="quit-next"),
     ]
 
-    def __init__(self, runs: "list[Run]") -> None:
+    def __init__(self, runs: "list[Run]", waiting: int = 0) -> None:
         super().__init__()
         self._runs = runs
+        self._queue = (
+            f"{waiting} in the queue: started in turn when left running; stopping pauses the queue."
+            if waiting
+            else ""
+        )
 
     def compose(self) -> ComposeResult:
         """What runs, and three buttons."""
@@ -95,6 +111,7 @@ class QuitScreen(Dialog[str]):
                 f"{what} being trained:\n\n"
                 + "\n".join(f"  {line}" for line in lines)
                 + "\n\nLeft running, it goes on without this window; recaster shows it again."
+                + (f"\n\n{self._queue}" if self._queue else "")
             )
             with Horizontal(id="quit-buttons", classes="dialog-buttons"):
                 yield Button("Leave running (l)", variant="primary", id=LEAVE)

@@ -48,6 +48,8 @@ class RunsScreen(ModeScreen):
         Binding("O", "reverse", "Other direction", show=False, id="runs-reverse"),
         Binding("d", "forget", "Forget", show=False, id="runs-forget",
                 tooltip="Remove from the history; no file of the workspace is touched"),
+        Binding("Q", "queue", "Queue", show=False, id="runs-queue",
+                tooltip="What waits for its turn, and in which order"),
         Binding("tab,shift+tab", "pane", "Other panel", show=False, id="runs-panel"),
         Binding("escape", "back", "Clear filter and marks", show=False, id="runs-back"),
     ]  # fmt: skip
@@ -132,6 +134,8 @@ class RunsScreen(ModeScreen):
         parts = [plural(len(shown), "run")]
         if live:
             parts.append(f"{live} alive")
+        if waiting := len(self.recaster.queue.waiting()):
+            parts.append(f"{waiting} queued (Q)")
         if self.query_text:
             parts.append(escape(f"filter: {self.query_text}"))
         parts.append(f"by {SORTS[order.column][0]} {'↓' if order.descending else '↑'}")
@@ -346,6 +350,12 @@ class RunsScreen(ModeScreen):
         supervisor = self.recaster.supervisor
         runs = [supervisor.run(record.run_id) for record in records]
         self.app.push_screen(CompareScreen(records[0], records[1], runs, supervisor.history))
+
+    def action_queue(self) -> None:
+        """What waits for its turn."""
+        from recaster_tui.ui.screens.queue import QueueScreen
+
+        self.app.push_screen(QueueScreen())
 
     def action_log(self) -> None:
         """What the trainer printed."""

@@ -15,10 +15,11 @@ from recaster_tui import paths
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import load_config
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunState
+from recaster_tui.supervisor import Run, RunRequest, RunState
 from recaster_tui.ui import words
 from recaster_tui.ui.form_model import DEVICE, MODEL, NAME, FormModel
 from recaster_tui.ui.hires import pixel_widget
+from recaster_tui.ui.queue_list import QueueView, added_text
 from recaster_tui.ui.screens.train_keys import RUN_KEYS, TRAIN_KEYS, RunCommands, allowed
 from recaster_tui.ui.widgets.bars import TabStrip
 from recaster_tui.ui.widgets.loss_chart import LossChart
@@ -226,7 +227,7 @@ class TrainScreen(RunCommands):
             self.form.reload()
             self.refresh_bindings()
             return
-        self._notices = len(run.notices)
+        self._notices = run.facts.notice_count
         self._options = dict(run.options)
         form = self.form_model
         form.load(run.spec.model_class, run.options)
@@ -258,7 +259,10 @@ class TrainScreen(RunCommands):
             self.notify(run.message, title=f"{name} is {run.state}", severity="warning")
 
     def _tell(self, run: Run) -> None:
-        new, self._notices = run.notices[self._notices :], len(run.notices)
+        count = run.facts.notice_count - self._notices
+        self._notices = run.facts.notice_count
+        # Only the newest are kept: their number stands still one day.
+        new = run.notices[-count:] if count > 0 else []
         for notice in new[-3:]:
             severity = "error" if notice.level == "error" else "warning"
             text = notice.message + (f"\n{notice.hint}" if notice.hint else "")
@@ -446,18 +450,24 @@ class TrainScreen(RunCommands):
 
     async def action_start(self) -> None:
         """Begin, or go on with, the configured model."""
+        if self._configured("The configuration is not right yet"):
+            self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
+
+    def _configured(self, complaint: str) -> bool:
+        """Whether the form is right; goes to what is not."""
         form = self.form_model
         if self.form.rows.editing:
-            return
-        errors = form.errors()
-        if errors:
+            return False
+        if errors := form.errors():
             key, message = next(iter(errors.items()))
-            self.notify(message, title="The configuration is not right yet", severity="error")
-            if key:
-                self.open_tab("form")
-                self.form.rows.goto(key)
-            return
-        self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
+            self.notify(message, title=complaint, severity="error")
+            self._go_to_field(key)
+        return not errors
+
+    def _go_to_field(self, key: str) -> None:
+        if key:
+            self.open_tab("form")
+            self.form.rows.goto(key)
 
     async def action_start_again(self) -> None:
         """The same key where the shown run would go on: only its name is another."""
@@ -473,6 +483,33 @@ class TrainScreen(RunCommands):
         app.show_run(run)
         self.tick()
         self.open_tab("chart")
+
+    def action_queue(self) -> None:
+        """Let the configured model wait for its turn."""
+        if not self._configured("Not queued: the configuration is not right yet"):
+            return
+        if not int(self.form_model.values.get("target_iterations") or 0):
+            text = "a queued run needs an end, or those behind it wait for ever: set a target"
+            self.notify(text, title="Not queued", severity="warning", timeout=8)
+            self._go_to_field("target_iterations")
+            return
+        self.run_worker(self._queue(), group="queue-add", exit_on_error=False)
+
+    async def _queue(self) -> None:
+        form, app = self.form_model, self.recaster
+        if app.workspace is None:
+            text = "no workspace is open; open one on the Project screen (1)"
+            self.notify(text, title="Not queued", severity="error")
+            return
+        request = RunRequest(form.model, dict(form.values), form.name, form.device)
+        try:
+            entry = await app.queue_watch.add(app.workspace, request, app.current_run)
+        except RecasterError as error:
+            self.notify(str(error), title="Not queued", severity="error", timeout=12)
+            return
+        text = added_text(entry, QueueView.of(app.queue), app.supervisor.live_runs())
+        self.notify(text, title=f"{entry.model_name} is in the queue", timeout=8)
+        app.wake_queue()
 
     # -- chart and preview ----------------------------------------------------------------------
 

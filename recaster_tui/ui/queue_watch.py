@@ -1,0 +1,102 @@
+"""What the app does for the queue: adds to it, and sees that its keeper lives."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.supervisor import Run, RunRequest
+from recaster_tui.supervisor.queue import Queue
+from recaster_tui.supervisor.queue_entry import QueueEntry, QueueState
+from recaster_tui.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recaster_tui.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3.0
+
+
+class QueueWatch:
+    """Looks every few seconds; cheap where there is no queue."""
+
+    def __init__(self, queue: Queue, supervisor: "Supervisor") -> None:
+        self.queue = queue
+        self._supervisor = supervisor
+        self._looking = asyncio.Lock()
+        self._complaint = ""
+
+    async def look(self) -> str:
+        """Start the keeper if it lacks, follow what it started.
+
+        Returns a new complaint, "" where there is none.
+        """
+        if self._looking.locked():
+            return ""
+        async with self._looking:
+            complaint = ""
+            try:
+                await asyncio.to_thread(self.queue.wake)
+                running = [e for e in self.queue.entries() if e.state is QueueState.RUNNING]
+            except RecasterError as error:
+                running, complaint = [], str(error)
+            for entry in running:
+                if self._supervisor.run(entry.run_id) is None:
+                    try:
+                        await self._supervisor.attach(entry.run_id, record=entry.record)
+                    except RecasterError as error:
+                        log.info("cannot follow %s: %s", entry.run_id, error)
+            problems = self.queue.problems()
+            complaint = complaint or "\n".join(problems[:3])
+            new = complaint if complaint != self._complaint else ""
+            self._complaint = complaint
+            return new
+
+    async def add(
+        self, workspace: Workspace, request: RunRequest, shown: Run | None = None
+    ) -> QueueEntry:
+        """Put a configuration at the end, and see that somebody works the queue off.
+
+        Raises:
+            OptionsError, BadInputError: it cannot be done, never ends, or is there already.
+            EnvironmentProblem: the queue cannot be written.
+        """
+        target = request.target_iterations
+        if target is None:
+            target = int(request.options.get("target_iterations") or 0)
+        model = (str(workspace.root), request.model_name, request.model_class)
+        if shown is not None and shown.state.live and target:
+            here = (str(shown.workspace_root), shown.spec.model_name, shown.spec.model_class)
+            if here == model and shown.target_iterations > 0 and target <= shown.target_iterations:
+                raise BadInputError(
+                    f"this model is on its way to iteration {shown.target_iterations:,} already",
+                    hint="give it a further target, or n: configure another model",
+                )
+        for place, entry in enumerate(self.queue.waiting(), start=1):
+            same = (entry.workspace, entry.model_name, entry.model_class) == model
+            if same and entry.target_iterations == target:
+                raise BadInputError(
+                    f"{entry.model_name} waits already for this target, as number {place}",
+                    hint="on Runs (4), Q shows the queue; n: configure another model",
+                )
+        return await asyncio.to_thread(self.queue.add, workspace, request)
+
+
+def pause_queue(queue: Queue) -> int:
+    """For leaving: nothing new is started. How many wait."""
+    waiting = len(queue.waiting())
+    if waiting and not queue.paused:
+        queue.set_paused(True)
+    return waiting
+
+
+def waiting_text(queue: Queue) -> str:
+    """For the shell: what becomes of those that wait; empty where nobody does."""
+    count = len(queue.waiting())
+    if not count:
+        return ""
+    runs = "1 run waits" if count == 1 else f"{count} runs wait"
+    if queue.paused:
+        return f"{runs} in the paused queue: recaster queue resume"
+    return f"{runs} in the queue and will be started: recaster queue"
