@@ -312,7 +312,8 @@ def _seconds(
         model.set_option("batch_size", size)
         data.set_needs(model.needs)
         # The first is warm-up: buffers, choice of algorithms, batches made ahead.
-        for _ in range(1 + REPEATS):
+        # Below STEADY only memory counts.
+        for _ in range(1 + (REPEATS if size >= STEADY else 1)):
             check()
             begun = clock()
             if batch is None or model.wants_batch():
