@@ -93,6 +93,7 @@ class FormModel:
         running: a trainer works on it, so only ``live`` options change.
         folded: groups shown as their heading only.
         query: filter over labels, keys and DeepFaceLab's names.
+        meanings: by key, what a word such as ``auto`` stands for in the run that is shown.
     """
 
     model: ModelClass = ModelClass.SAEHD
@@ -105,6 +106,7 @@ class FormModel:
     running: bool = False
     folded: set[str] = field(default_factory=set)
     query: str = ""
+    meanings: dict[str, str] = field(default_factory=dict)
     _errors: dict[str, str] | None = field(default=None, repr=False)
     _kept: dict[ModelClass, tuple[str, dict[str, Any]]] = field(default_factory=dict, repr=False)
 
@@ -193,6 +195,10 @@ class FormModel:
         if item.key == MODEL:
             return self.model.title
         return words.plain(value)
+
+    def meaning(self, item: Field) -> str:
+        """What stands behind the value when it is a word: the number found; empty if unknown."""
+        return self.meanings.get(item.key, "") if self.value(item.key) in item.words else ""
 
     def is_default(self, item: Field) -> bool:
         """Whether it was left alone."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import psutil
@@ -333,7 +333,7 @@ class AutoModel(FakeModel):
     """The fake model with a batch size; above :attr:`fits` faces it needs pieces."""
 
     fits = 4
-    built: list["AutoModel"] = []
+    built: ClassVar[list["AutoModel"]] = []
 
     def __init__(self, _: Any, options: TrainingOptions, **more: Any) -> None:
         super().__init__()

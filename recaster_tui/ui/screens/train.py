@@ -223,6 +223,7 @@ class TrainScreen(RunCommands):
         self.chart.set_data(None)
         if run is None:
             self.form_model.running = False
+            self.form_model.meanings = {}
             self._check_exists()
             self.form.reload()
             self.refresh_bindings()
@@ -231,6 +232,7 @@ class TrainScreen(RunCommands):
         self._options = dict(run.options)
         form = self.form_model
         form.load(run.spec.model_class, run.options)
+        form.meanings = _meanings(run)
         form.name, form.device = run.spec.model_name, run.spec.device
         if form.device not in form.devices:
             form.devices = (*form.devices, form.device)
@@ -269,6 +271,10 @@ class TrainScreen(RunCommands):
             self.notify(text, severity=severity, timeout=10)  # type: ignore[arg-type]
 
     def _follow_options(self, run: Run) -> None:
+        if (meanings := _meanings(run)) != self.form_model.meanings:
+            self.form_model.meanings = meanings
+            if not self.form.rows.editing:
+                self.form.reload()
         changed = {k: v for k, v in run.options.items() if self._options.get(k) != v}
         if not changed:
             return
@@ -532,6 +538,10 @@ class TrainScreen(RunCommands):
     def action_time(self, step: int) -> None:
         """Older or newer preview."""
         self.preview.back_in_time(step)
+
+
+def _meanings(run: Run) -> dict[str, str]:
+    return {"batch_size": str(run.batch_found)} if run.batch_found else {}
 
 
 def _loss_names(run: Run) -> tuple[str, ...]:

@@ -479,7 +479,10 @@ class OptionRows(ScrollView, can_focus=True):
             strong = item.key == MODEL
             style = colours.style("primary", bold=True) if strong else style
             return shown.add("‹ ", arrows).add(text, style).add(" ›", arrows)
-        return shown.add(text, style)
+        shown.add(text, style)
+        if meaning := self.form.meaning(item):
+            shown.add(f" {meaning}", colours.muted())
+        return shown
 
     def _editor(self, colours: Palette, *, error: bool) -> Words:
         assert self._edit is not None

@@ -88,6 +88,8 @@ class StatusLine(Lines):
                 left.add(words.count(run.iteration), colours.style("text", bold=True)).add("  ")
             return left.add(text, style).strip(width)
         left.add(words.count(run.iteration), colours.style("text", bold=True))
+        if run.trouble:
+            return left.add("  " + run.trouble, colours.style("error", bold=True)).strip(width)
         target = run.target_iterations
         if not target:
             left.add(" iterations", colours.muted())
@@ -137,6 +139,8 @@ class StatusLine(Lines):
             # Without a target the first line has room for it.
             said = not run.target_iterations and str(run.state) not in _WITH_TEXT
             pieces = [("trained", seconds)] if run.elapsed_seconds >= 1 and not said else []
+        if run.batch_found and live:
+            pieces = [("batch", str(run.batch_found)), *pieces]
         return _fitting(left, pieces, width, colours)
 
     def _third(self, run: "Run", width: int, colours: Palette) -> Strip:
