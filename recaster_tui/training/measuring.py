@@ -236,7 +236,8 @@ def kept_aside(
     """
     faces: dict[str, Sequence[Face]] = {}
     if segmented:
-        faces.update(eligible_faces({side: facesets[side] for side in SIDES}))
+        for side, labelled in eligible_faces({side: facesets[side] for side in SIDES}).items():
+            faces[side] = labelled
     elif not pretrains(session):
         faces = {side: faceset.faces for side, faceset in facesets.items()}
     return hold_out(
