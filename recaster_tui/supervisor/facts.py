@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recaster_tui.protocol import Event, EventType
+from recaster_tui.supervisor.measures import Measure, parse_measure
 from recaster_tui.supervisor.state import RunState
 
 _KEEP_NOTICES = 200
@@ -97,6 +98,8 @@ class Facts:
     device: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    measures: list[Measure] = field(default_factory=list)
+    held_out_faces: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     batch_found: int = 0  # for an automatic batch size; 0 = not yet
     markers: list[Marker] = field(default_factory=list)
@@ -139,7 +142,7 @@ class Facts:
                     self.told_seconds, self.told_at = as_float(data["trained"]), event.t
                 self.progress = None
             case EventType.METRICS:
-                self.metrics = {**self.metrics, **data}
+                self._metrics(event)
             case EventType.PREVIEW:
                 self._preview(event, root)
             case EventType.SAVED | EventType.BACKUP | EventType.SNAPSHOT:
@@ -204,6 +207,21 @@ class Facts:
         self.previews = [p for p in self.previews if p.iteration <= at]
         text = f"from {as_int(data.get('from_iteration')):,}: {data.get('name', '')}"
         self.markers.append(Marker("restored", at, event.t, text))
+
+    def _metrics(self, event: Event) -> None:
+        data = dict(event.data)
+        if "held_out_faces" in data:
+            faces = dict(data.pop("held_out_faces") or {})
+            self.held_out_faces = {str(side): as_int(count) for side, count in faces.items()}
+        if "held_out_history" in data:  # of the model's earlier runs, and as far as it still holds
+            self.measures = [parse_measure(one) for one in data.pop("held_out_history") or ()]
+        if "held_out" in data:
+            self.measures.append(parse_measure(data.pop("held_out"), event.t))
+        self.metrics = {**self.metrics, **data}
+
+    def _forget_measures(self) -> None:
+        """The trainer went back: what was measured later is of a model that is no more."""
+        self.measures = [m for m in self.measures if m.iteration <= self.iteration]
 
     def _preview(self, event: Event, root: Path) -> None:
         views = []
