@@ -179,6 +179,9 @@ class Facts:
             case EventType.DONE:
                 self.iteration = as_int(data.get("iteration"), self.iteration)
                 self.saved_iteration = as_int(data.get("saved"), self.saved_iteration)
+        if event.type in (EventType.HELLO, EventType.ROLLED_BACK, EventType.RESTORED):
+            # The trainer went back: what was measured later is of a model that is no more.
+            self.measures = [m for m in self.measures if m.iteration <= self.iteration]
 
     def _hello(self, event: Event) -> None:
         data = event.data
@@ -218,10 +221,6 @@ class Facts:
         if "held_out" in data:
             self.measures.append(parse_measure(data.pop("held_out"), event.t))
         self.metrics = {**self.metrics, **data}
-
-    def _forget_measures(self) -> None:
-        """The trainer went back: what was measured later is of a model that is no more."""
-        self.measures = [m for m in self.measures if m.iteration <= self.iteration]
 
     def _preview(self, event: Event, root: Path) -> None:
         views = []

@@ -34,6 +34,7 @@ from recaster_tui.supervisor.facts import (
 from recaster_tui.supervisor.journal import JournalReader
 from recaster_tui.supervisor.launcher import Launcher, ProcessId
 from recaster_tui.supervisor.losses import NO_TREND, LossArray, LossBuffer, Trend, trend
+from recaster_tui.supervisor.measures import Measure
 from recaster_tui.supervisor.state import (
     FIRST_WORD_SECONDS,
     RunState,
@@ -41,6 +42,7 @@ from recaster_tui.supervisor.state import (
     advance,
     launched,
 )
+from recaster_tui.supervisor.verdict import Target, Verdict, verdict
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ POLL_SECONDS = 0.15
 _ALIVE_SECONDS = 1.0
 _LOG_TAIL_BYTES = 8_192
 _SPEED_ROWS = 200
+_VERDICT_SECONDS = 5.0
 _TOLD_SECONDS = 5.0
 
 
@@ -82,6 +85,7 @@ class Run:
         self._asked = 0.0
         self._alive: bool | None = True
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
+        self._verdict: tuple[tuple[int, ...], float, Verdict] | None = None
         self._log_line = ""
 
     # -- identity ---------------------------------------------------------------------------
@@ -147,6 +151,26 @@ class Run:
         if self._trend[0] != len(rows):
             self._trend = (len(rows), trend(rows))
         return self._trend[1]
+
+    @property
+    def measures(self) -> list[Measure]:
+        """What was measured on held-out faces, oldest first; of earlier runs of the model, too."""
+        return self.facts.measures
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the training does; made anew a few times a minute at most."""
+        rows, markers = self._losses.rows, self.facts.markers
+        state = (len(rows), len(self.facts.measures), len(markers), self.target_iterations)
+        now = time.monotonic()
+        if self._verdict is not None:
+            seen, made, found = self._verdict
+            few = seen[0] <= state[0] <= seen[0] + seen[0] // 100
+            if state == seen or (few and now - made < _VERDICT_SECONDS):
+                return found
+        found = verdict(rows, self.facts.measures, markers, Target(self.target_iterations))
+        self._verdict = (state, now, found)
+        return found
 
     @property
     def markers(self) -> list[Marker]:
