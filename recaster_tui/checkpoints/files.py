@@ -2,11 +2,40 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from recaster_tui.errors import EnvironmentProblem
+
 _CHUNK = 4 << 20
+
+SPARE = 4 << 20
+"""Bytes that a save leaves free on the disk: journal and app must go on telling of it."""
+
+
+class NoRoomError(EnvironmentProblem):
+    """The disk has too little room for what is to be written; nothing was written."""
+
+    code = "disk-full"
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Whether *needed* bytes fit on the disk of *folder*.
+
+    Looked at beforehand, because a write that fails halfway has filled the disk for everybody.
+
+    Raises:
+        NoRoomError: they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE:
+        raise NoRoomError(
+            f"the disk is full: {free / 1e6:,.0f} MB are free, {needed / 1e6:,.0f} MB are needed",
+            where=folder,
+            hint="free some space",
+        )
 
 
 @dataclass(frozen=True)

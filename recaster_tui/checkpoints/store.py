@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recaster_tui.checkpoints.files import digest_file, file_pieces, write_hashed
+from recaster_tui.checkpoints.files import digest_file, file_pieces, require_room, write_hashed
 from recaster_tui.errors import DamagedError
-from recaster_tui.files import fsync_dir, read_toml, write_atomic, write_toml
+from recaster_tui.files import fsync_dir, read_toml, sweep, write_atomic, write_toml
 
 FORMAT = 1
 WEIGHTS, OPTIMIZER, STATE, LOSSES = (
@@ -100,6 +100,11 @@ def publish(folder: Path, iteration: int, fill: Callable[[Path, str], None]) -> 
     before = current_name(folder) or _newest(root, but=name)
     try:
         fsync_dir(root)
+        if current_name(folder) is None:
+            # The first generation: the folders above may be as new (whoever made them may have
+            # been killed), and a name is only safe once its folder was synced.
+            for parent in (folder.parent, folder.parent.parent):
+                fsync_dir(parent)
         write_atomic(folder / "CURRENT", name + "\n")
     except OSError:
         # On a full disk, whole generations that nothing names would pile up.
@@ -116,12 +121,14 @@ def copy_generation(source: Generation, target: Path, note: Mapping[str, Any]) -
     A real copy, not a hard link: a copy that shares its bytes shares their damage.
 
     Raises:
+        NoRoomError: the disk is too full to begin with it.
         OSError: the disk is full or broken; nothing of the attempt remains.
         DamagedError: what was read back is not what was written; likewise.
         FileExistsError: *target* exists.
     """
     root = target.parent
     root.mkdir(parents=True, exist_ok=True)
+    require_room(root, source.bytes)
     temporary = root / f"{TEMPORARY}{target.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -138,6 +145,7 @@ def copy_generation(source: Generation, target: Path, note: Mapping[str, Any]) -
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     fsync_dir(root)
+    fsync_dir(root.parent)  # the folder of all backups may be new
     return Generation(target, written.iteration, written.bytes, written.sha256)
 
 
@@ -212,9 +220,9 @@ def clean_up(folder: Path) -> None:
     for kind in ("generations", "backups", "snapshots"):
         for path in (folder / kind).glob(f"{TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".CURRENT.*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    sweep(folder, "CURRENT", age=0)
+    for path in (*named(folder / "backups"), *snapshots(folder)):
+        sweep(path, NOTE)  # an app may be writing one now: only old ones
 
 
 def current_name(folder: Path) -> str | None:
@@ -329,6 +337,8 @@ def remove(path: Path) -> None:
     rubbish = path.with_name(f"{TEMPORARY}gone-{path.name}")
     with contextlib.suppress(OSError):
         path.rename(rubbish)
+        # Synced, or a power cut might remember that files went and forget the new name.
+        fsync_dir(path.parent)
         shutil.rmtree(rubbish)
 
 

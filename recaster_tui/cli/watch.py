@@ -173,8 +173,10 @@ def describe(run: Run) -> str:
         parts.append(f"{run.its:.2f} it/s")
         if run.eta_seconds is not None:
             parts.append(f"eta {duration(run.eta_seconds)}")
-    elif run.message:
+    elif run.message and run.message != run.trouble:
         parts.append(run.message)
+    if run.trouble:
+        parts.append(run.trouble)
     return "  ".join(parts)
 
 

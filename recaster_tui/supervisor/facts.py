@@ -10,6 +10,7 @@ from recaster_tui.supervisor.measures import Measure, parse_measure
 from recaster_tui.supervisor.state import RunState
 
 _KEEP_NOTICES = 200
+_SAVE_CODES = ("disk-full", "save-failed")  # said of a whole save that was given up
 _TOO_LARGE = 1e18  # NaN and the infinite are not below it, either
 CLOCK_STATES = frozenset({RunState.TRAINING, RunState.SAVING})
 """While in these the time of training runs; saving goes on beside it."""
@@ -111,6 +112,7 @@ class Facts:
     hellos: int = 0
     trained_seconds: float = 0.0
     clock_since: float | None = None
+    save_problem: str = ""
     told_seconds: float | None = None
     told_before: float = 0.0
     told_at: float = 0.0
@@ -148,6 +150,8 @@ class Facts:
             case EventType.SAVED | EventType.BACKUP | EventType.SNAPSHOT:
                 self._saved(event)
             case EventType.WARNING | EventType.ERROR:
+                if data.get("code") in _SAVE_CODES:
+                    self.save_problem = str(data.get("message") or "")
                 self.note(
                     str(event.type),
                     str(data.get("code") or ""),
@@ -158,9 +162,7 @@ class Facts:
                     files=tuple(map(str, data.get("files") or ())),
                 )
             case EventType.ROLLED_BACK:
-                self.iteration = as_int(data.get("to_iteration"))
-                text = f"back from {as_int(data.get('from_iteration')):,}: {data.get('why', '')}"
-                self.markers.append(Marker("rolled-back", self.iteration, event.t, text))
+                self._rolled_back(event)
             case EventType.RESTORED:
                 self._restored(event)
             case EventType.OPTION:
@@ -188,6 +190,7 @@ class Facts:
         self.device = dict(data.get("device") or {})
         self.versions = {k: data[k] for k in ("recaster", "torch", "python") if k in data}
         self.progress = None
+        self.save_problem = ""
         self.its = self.ms = self.data_share = 0.0
         iteration = as_int(data.get("iteration"))
         if self.hellos == 0:
@@ -198,6 +201,23 @@ class Facts:
         if self.told_seconds is not None:
             self.told_before, self.told_seconds = self.told_before + self.told_seconds, 0.0
         self.iteration = iteration
+
+    def _rolled_back(self, event: Event) -> None:
+        data = event.data
+        self.iteration = as_int(data.get("to_iteration"))
+        left, why = as_int(data.get("from_iteration")), str(data.get("why") or "")
+        what = str(data.get("message") or why)
+        self.markers.append(
+            Marker("rolled-back", self.iteration, event.t, f"back from {left:,}: {why or what}")
+        )
+        rate = data.get("learning_rate")
+        slower = f", with learning rate {rate:g}" if isinstance(rate, int | float) else ""
+        self.note(
+            "warning",
+            "rolled-back",
+            f"{what}: back from iteration {left:,} to {self.iteration:,}{slower}",
+            t=event.t,
+        )
 
     def _restored(self, event: Event) -> None:
         data = event.data
@@ -241,6 +261,7 @@ class Facts:
         if event.type == EventType.SAVED:
             self.saved_iteration = iteration
             self.saved_bytes = as_int(data.get("bytes"))
+            self.save_problem = ""
             self.saved_at = event.t
         text = str(data.get("note") or data.get("generation") or "")
         self.markers.append(Marker(str(event.type), iteration, event.t, text))

@@ -65,6 +65,10 @@ class Launcher(Protocol):
         """
         ...
 
+    async def room(self, path: Path) -> int | None:
+        """Bytes free on the disk of *path*; None when nobody can tell."""
+        ...
+
     def exit_note(self, process: ProcessId) -> str:
         """How it ended ("killed by SIGKILL"), where that is known; else empty."""
         ...

@@ -107,6 +107,13 @@ class LocalLauncher:
             raise EnvironmentProblem(f"nobody knows when process {process.pid} was started")
         return send_signal(process, number)
 
+    async def room(self, path: Path) -> int | None:
+        """See :class:`Launcher`."""
+        try:
+            return (await asyncio.to_thread(shutil.disk_usage, path)).free
+        except OSError:
+            return None
+
     def exit_note(self, process: ProcessId) -> str:
         """See :class:`Launcher`. Only known for our own children."""
         code = self._returned.get(process)

@@ -5,6 +5,7 @@ import logging
 import time
 import tomllib
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ _LOG_TAIL_BYTES = 8_192
 _SPEED_ROWS = 200
 _VERDICT_SECONDS = 5.0
 _TOLD_SECONDS = 5.0
+_QUIET_SECONDS = 8.0
+_ROOM_SECONDS = 2.0
+_NO_ROOM = 64 << 10
+DISK_FULL = (
+    "the disk is full: it trains on in memory, but nothing can be saved or shown; free some space"
+)
 
 
 class NoAnswerError(RecasterError):
@@ -82,6 +89,8 @@ class Run:
         self._process_t = 0.0
         self._spoke: ProcessId | None = None
         self._heard = (0.0, 0.0)
+        self._looked = 0.0
+        self._full = False
         self._asked = 0.0
         self._alive: bool | None = True
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
@@ -116,6 +125,19 @@ class Run:
     def error(self) -> str:
         """The message when the run failed, else empty."""
         return self.status.message if self.state is RunState.FAILED else ""
+
+    @property
+    def trouble(self) -> str:
+        """What threatens a live run and has not passed: saves that fail, a disk that is full."""
+        if self.state.over or self.state is RunState.STARTING:
+            return ""
+        if self._full:
+            return DISK_FULL
+        if not (problem := self.facts.save_problem):
+            return ""
+        saved = self.facts.saved_iteration
+        since = f"NOT SAVED since iteration {saved:,}" if saved else "NOTHING IS SAVED"
+        return f"{since}: {problem.partition(' could not be saved: ')[2] or problem}"
 
     @property
     def phase_text(self) -> str:
@@ -374,6 +396,7 @@ class Run:
         if alive and older:
             self.status = launched(time.time())
         status = advance(self.status, None, self.status.heard + self._silence(), alive)
+        status = await self._look_at_disk(status)
         if status.state is RunState.FAILED and alive is False and not status.said.over:
             status = await self._post_mortem(status)
         if status != self.status:
@@ -479,6 +502,18 @@ class Run:
         self._alive, self._asked, self._log_line = True, time.monotonic(), ""
         return True
 
+    async def _look_at_disk(self, status: Status) -> Status:
+        """A trainer that is silent because the disk takes none of its words trains on."""
+        if not status.said.live or self._silence() < _QUIET_SECONDS:
+            self._full = False
+        elif time.monotonic() - self._looked >= _ROOM_SECONDS:
+            self._looked = time.monotonic()
+            room = await self._launcher.room(self.folder.root)
+            self._full = room is not None and room < _NO_ROOM
+        if not self._full or status.state not in (status.said, RunState.STALLED):
+            return status
+        return replace(status, state=status.said, message=DISK_FULL)
+
     async def _folder_there(self) -> bool:
         try:
             await self._launcher.read(self.folder.spec, 0, 1)
@@ -499,6 +534,9 @@ class Run:
             self._log_line = "; ".join(
                 part for part in (note, f"its last line: {last[:300]}" if last else "") if part
             )
+        room = await self._launcher.room(self.folder.root)
+        if room is not None and room < _NO_ROOM:
+            return replace(status, message=f"{status.message}: the disk is full, free some space")
         if not self._log_line:
             return status
         return Status(**{**vars(status), "message": f"{status.message} ({self._log_line})"})

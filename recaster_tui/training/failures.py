@@ -7,6 +7,7 @@ The codes are a contract with the supervisor and the screen: ``oom``, ``too-few-
 
 import errno
 from dataclasses import dataclass
+from pathlib import Path
 
 from recaster_tui.errors import (
     BadInputError,
@@ -94,7 +95,7 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return Failure(
             "disk-full",
-            f"no space left: {error}",
+            f"the disk is full: {_os_words(error)}",
             "free some space and resume the run; the last save is whole",
             ExitCode.ENVIRONMENT,
         )
@@ -102,14 +103,14 @@ def describe(error: BaseException) -> Failure:
         what = "the file system is read-only" if error.errno == errno.EROFS else "not allowed"
         return Failure(
             "environment",
-            f"{what}: {error}",
+            f"{what}: {_os_words(error)}",
             "the workspace must be writable for this user",
             ExitCode.ENVIRONMENT,
         )
     if isinstance(error, OSError) and error.errno in _BROKEN_DISK_ERRNOS:
         return Failure(
             "environment",
-            f"the disk cannot be read or written: {error}",
+            f"the disk cannot be read or written: {_os_words(error)}",
             "look at the disk and the connection to it; the last save is whole",
             ExitCode.ENVIRONMENT,
         )
@@ -132,6 +133,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text
     )
+
+
+def _os_words(error: OSError) -> str:
+    text = error.strerror or str(error)
+    # The path is long, and half of it a temporary name: the file will do.
+    return f"{text} ({Path(str(error.filename)).name})" if error.filename else text
 
 
 def _code(error: RecasterError) -> str:

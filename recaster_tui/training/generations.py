@@ -4,8 +4,8 @@ import json
 import logging
 import time
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recaster_tui.checkpoints import store
-from recaster_tui.checkpoints.files import write_hashed
+from recaster_tui.checkpoints.files import require_room, write_hashed
 from recaster_tui.checkpoints.store import (
     FORMAT,
     LOSSES,
@@ -30,6 +30,7 @@ from recaster_tui.checkpoints.store import (
 from recaster_tui.errors import DamagedError
 from recaster_tui.files import read_toml
 from recaster_tui.protocol.losses import LOSS_DTYPE, read_losses
+from recaster_tui.training.failures import NonFiniteError
 from recaster_tui.training.tensorfile import tensor_chunks
 
 log = logging.getLogger(__name__)
@@ -75,9 +76,19 @@ def write_generation(folder: Path, snapshot: Snapshot) -> Generation:
     was current before is kept; older ones are removed.
 
     Raises:
+        NoRoomError: the disk is too full to begin with it.
         OSError: the disk is full or broken; nothing of the attempt remains.
         DamagedError: what was read back is not what was written; likewise.
+        NonFiniteError: a tensor holds NaN or infinity; nothing was written.
     """
+    for part in (snapshot.weights, snapshot.optimizer):
+        if (name := first_non_finite(part)) is not None:
+            raise NonFiniteError(
+                f"a model with NaN or infinity in it is not saved ({name})",
+                hint="the saves before are kept",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    require_room(folder, _size(snapshot))
 
     def fill(temporary: Path, name: str) -> None:
         _write_files(temporary, snapshot, name)
@@ -85,28 +96,18 @@ def write_generation(folder: Path, snapshot: Snapshot) -> Generation:
     return store.publish(folder, snapshot.iteration, fill)
 
 
-def load_model(folder: Path, *, before: int | None = None) -> Loaded | None:
+def load_model(folder: Path) -> Loaded | None:
     """Read and verify the newest usable generation; None when there is no model yet.
 
     ``CURRENT`` first, then other generations from the newest to the oldest, then backups, then
-    named snapshots. With *before*, only generations of an iteration below it (a rollback looks
-    for one that is older than the trouble); the oldest whole one is used when there is none.
+    named snapshots.
 
     Raises:
         DamagedError: there was a model, and nothing of it can be used.
     """
-    candidates = store.candidates(folder)
-    if before is not None:
-        old = [path for path in candidates if store.iteration_of(path) < before]
-        candidates = old + [path for path in reversed(candidates) if path not in old]
     damaged: list[Damage] = []
-    for path in candidates:
-        try:
-            generation = verify(path, store.iteration_of(path))
-            return Loaded(generation, _read(path, generation.iteration), tuple(damaged))
-        except (DamagedError, OSError) as error:
-            log.warning("%s cannot be used: %s", path, error)
-            damaged.append(Damage(path, getattr(error, "message", str(error))))
+    for loaded in _usable(store.candidates(folder), damaged):
+        return replace(loaded, damaged=tuple(damaged))
     if not damaged and not (folder / "CURRENT").exists():
         return None
     reasons = "; ".join(f"{d.path.name}: {d.reason}" for d in damaged[:3])
@@ -115,6 +116,48 @@ def load_model(folder: Path, *, before: int | None = None) -> Loaded | None:
         where=folder,
         hint="restore the folder from a copy of your own, or train under another model name",
     )
+
+
+def _size(snapshot: Snapshot) -> int:
+    tensors = [*snapshot.weights.values(), *snapshot.optimizer.values()]
+    return sum(t.numel() * t.element_size() for t in tensors) + snapshot.losses.nbytes
+
+
+def saves_before(folder: Path, iteration: int, damaged: list[Damage]) -> Iterator[Loaded]:
+    """The usable saves from before *iteration*, as a rollback wants them: the newest first.
+
+    Generations, then backups and named snapshots; those that cannot be used join *damaged*.
+    """
+    candidates = store.candidates(folder)
+    old = [path for path in candidates if 0 <= store.iteration_of(path) < iteration]
+    # The newest, wherever it lies; of the same iteration in the order of the candidates.
+    old.sort(key=store.iteration_of, reverse=True)
+    yield from _usable(old, damaged)
+
+
+def _usable(candidates: Iterable[Path], damaged: list[Damage]) -> Iterator[Loaded]:
+    for path in candidates:
+        try:
+            generation = verify(path, store.iteration_of(path))
+            loaded = Loaded(generation, _read(path, generation.iteration))
+        except (DamagedError, OSError) as error:
+            log.warning("%s cannot be used: %s", path, error)
+            damaged.append(Damage(path, getattr(error, "message", str(error))))
+        else:
+            yield loaded
+
+
+def first_non_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity; None when all are finite.
+
+    One pass over the memory: a sum is not finite when a number in it is not.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or bool(tensor.sum().isfinite()):
+            continue
+        if not bool(tensor.isfinite().all()):  # the sum may have overflowed
+            return name
+    return None
 
 
 def _write_files(folder: Path, snapshot: Snapshot, name: str) -> None:
@@ -149,6 +192,8 @@ def _read(path: Path, iteration: int) -> Snapshot:
         raise DamagedError(f"its tensors cannot be read ({error})", where=path) from error
     if state.get("format") != FORMAT or state.get("iteration") != iteration:
         raise DamagedError("its state.toml is of another format or iteration", where=path)
+    if (name := first_non_finite(weights)) is not None:
+        raise DamagedError(f"its weights hold NaN or infinity ({name})", where=path)
     if (lie := _first_lie(state)) is not None:
         raise DamagedError(f"its state.toml has no usable value for {lie}", where=path)
     return Snapshot(iteration, weights, optimizer, state, read_losses(path / LOSSES))

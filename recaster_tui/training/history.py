@@ -1,6 +1,7 @@
 """The loss of every iteration of the model: in memory, and mirrored in the run's ``losses.bin``."""
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ from recaster_tui.protocol import LOSS_DTYPE, append_losses, write_losses
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5.0
+
 
 class LossHistory:
     """Rows of ``LOSS_DTYPE``, growing; 20 bytes an iteration, 20 MB a million.
 
     The file is rewritten when it is opened and after a rollback, and appended to otherwise. A
-    full disk leaves it behind or torn; it is rewritten from memory as soon as that works.
+    full disk leaves it behind or torn; it is rewritten from memory as soon as that works (tried
+    every :data:`RETRY_SECONDS`: a million rows four times a second would be all the trainer does).
     """
 
     def __init__(self, path: Path, rows: np.ndarray) -> None:
@@ -22,6 +26,7 @@ class LossHistory:
         self._rows = np.array(rows, LOSS_DTYPE)
         self._count = len(rows)
         self._mirrored = False
+        self._retry_at = 0.0
         self._mirror()
 
     def __len__(self) -> int:
@@ -42,7 +47,8 @@ class LossHistory:
         self._rows[self._count : needed] = rows
         self._count = needed
         if not self._mirrored:
-            self._mirror()
+            if time.monotonic() >= self._retry_at:
+                self._mirror()
             return
         try:
             append_losses(self._path, rows)
@@ -52,6 +58,11 @@ class LossHistory:
             log.warning("cannot append to %s: %s", self._path, error)
             whole = False
         self._mirrored = whole
+
+    def catch_up(self) -> None:
+        """Write the file anew if it was left behind; at the end, when nothing is added any more."""
+        if not self._mirrored:
+            self._mirror()
 
     def cut(self, iteration: int) -> None:
         """Forget the rows after *iteration*."""
@@ -67,3 +78,4 @@ class LossHistory:
         except OSError as error:
             log.warning("cannot write %s: %s", self._path, error)
             self._mirrored = False
+            self._retry_at = time.monotonic() + RETRY_SECONDS

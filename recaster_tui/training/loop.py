@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 import recaster_tui
 from recaster_tui.checkpoints.snapshots import check_name
-from recaster_tui.checkpoints.store import make_current, newest_backup_age
+from recaster_tui.checkpoints.store import newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import AUTO, TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
@@ -21,59 +21,42 @@ from recaster_tui.training.commands import Desk, StopFlag, obey
 from recaster_tui.training.failures import (
     BadOptionsError,
     DiskFullError,
-    NonFiniteError,
     SaveFailedError,
     StopRequested,
     TornUpdateError,
     describe,
 )
-from recaster_tui.training.generations import load_model
-from recaster_tui.training.guards import SpikeGuard
+from recaster_tui.training.guards import Trouble
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.measuring import Measures, judged_each_step
 from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch, TrainableModel
-from recaster_tui.training.pretraining import leaves_pretraining
 from recaster_tui.training.previews import Previews
 from recaster_tui.training.probe import AutoBatch
 from recaster_tui.training.retrain import WorstFaces
+from recaster_tui.training.rollback import Rollbacks, half_rate, load_older
 from recaster_tui.training.saver import SaveOutcome, Saver
-from recaster_tui.training.session import DataSource, Session, warn_damaged
+from recaster_tui.training.session import DataSource, Session
+from recaster_tui.training.watch import NEUTRAL, Watch
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-CALM_ITERATIONS = 5000
-"""A second collapse within so many iterations after a rollback ends the run."""
-
 MOST_PIECES = 64
 """Where memory runs out in the update itself, smaller pieces will not help for ever."""
 
-LOOP_OPTIONS = frozenset(
-    {
-        "target_iterations",
-        "autosave_seconds",
-        "backup_hours",
-        "backups_kept",
-        "preview_seconds",
-        "preview_samples",
-        "retrain_worst",
-        "held_out_seconds",
-    }
-)
+LOOP_OPTIONS = NEUTRAL - {"preview_morph_factor"} | {"retrain_worst"}
 """Options that are the loop's own; a model never hears of a change to them."""
-
-_TROUBLE = {
-    "nan": "the loss became NaN or infinite",
-    "spike": "the loss jumped and stayed up",
-    "oom": "memory ran out while the weights were changed",
-}
 
 
 @dataclass
 class Parts:
-    """What a trainer is put together from."""
+    """What a trainer is put together from.
+
+    Attributes:
+        drawn: :attr:`Watch.drawn` of the model's last save.
+    """
 
     session: Session
     model: TrainableModel
@@ -85,6 +68,7 @@ class Parts:
     saver: Saver
     batch: AutoBatch
     measures: Measures
+    drawn: Sequence[str] = ()
 
 
 class Trainer:
@@ -106,8 +90,17 @@ class Trainer:
         self._saved_live = dict(self._live)
         self._target = _target(parts.session)
         self._trained_before, self._trained = trained_seconds, 0.0
-        self._meter, self._guard, self._worst = Meter(), SpikeGuard(), WorstFaces()
+        self._meter, self._worst = Meter(), WorstFaces()
+        self.watch = Watch(
+            self.options,
+            self.model,
+            self._data.preview_batch,
+            iteration=iteration,
+            drawn=parts.drawn,
+        )
+        self._rollbacks = Rollbacks()
         self._batch: Batch | None = None
+        self._chosen = False  # whether that batch was put together of the worst faces
         self._paused = False
         self._stopping: str | None = None
         self._save_at_end = True
@@ -117,7 +110,6 @@ class Trainer:
         self._trained_from = iteration
         age = newest_backup_age(parts.session.model_folder)
         self._last_backup = time.monotonic() - (age or 0.0)
-        self._rolled_back_to: int | None = None
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -153,13 +145,16 @@ class Trainer:
             self._tell()
             self.model.pieces = 2 * pieces  # the update itself needs less beside smaller pieces
             self._tell_pieces()
-            self._roll_back("oom", self.iteration + 1, error)
+            message = "memory ran out while the weights were changed"
+            self._roll_back(Trouble("oom", self.iteration + 1, message, error))
             return
         if self.model.pieces != pieces:
             self._tell_pieces()
         self.iteration += 1
         self._batch = batch
         self._meter.add(self.iteration, result, fetched - begun)
+        if self._chosen:
+            self.watch.losses.leave_out(self.iteration)
         if fresh and self.options.retrain_worst:
             self._worst.add(batch, result)
         self._trained += running() - begun
@@ -194,6 +189,7 @@ class Trainer:
         if self._batch is not None and not self.model.wants_batch():
             return self._batch, False  # the model will not look at it
         worst = self._worst.take() if self.options.retrain_worst else None
+        self._chosen = worst is not None
         return (self._data.next_batch(), True) if worst is None else (worst, False)
 
     def _ended(self) -> bool:
@@ -217,6 +213,7 @@ class Trainer:
         message = self._stopping or self._reached() or ""
         self._say(Phase.STOPPING, message)
         self._tell()
+        self._history.catch_up()
         if outcome is Outcome.FINISHED and self._measures.worth_a_last_one():
             self._measure()  # before the save, which remembers it
         self._saver.wait()
@@ -263,10 +260,11 @@ class Trainer:
             data_share=round(flushed.data_share, 4),
             trained=round(self._trained, 2),
         )
+        trouble = self.watch.judge_losses(flushed.rows)
         if flushed.non_finite is not None:
-            self._roll_back("nan", flushed.non_finite)
-        elif (onset := self._guard.add(flushed.rows)) is not None:
-            self._roll_back("spike", onset)
+            trouble = Trouble("nan", flushed.non_finite, "the loss became NaN or infinite")
+        if trouble is not None:
+            self._roll_back(trouble)
 
     def figures(self) -> dict[str, Any]:
         """The ``metrics`` that only the loop knows."""
@@ -331,7 +329,7 @@ class Trainer:
             if self.model.needs != needs:
                 self._data.set_needs(self.model.needs)
         self._live[key] = value
-        self._guard.reset()
+        self.watch.configure(self.options, key)
         self._worst.clear()
         self._journal.emit(EventType.OPTION, key=key, value=value, iteration=self.iteration)
         if automatic and number is not None:  # else the loop has it found before the next iteration
@@ -341,9 +339,12 @@ class Trainer:
     # -- saving and showing -----------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Save and show what is due."""
+        """Look at, save, show and measure what is due."""
+        self._look()
         first = self._saver.saved is None and self.iteration == 1 and not self._saver.busy
-        if first or self._saver.due(self.options.autosave_seconds):
+        due = first or self._saver.due(self.options.autosave_seconds)
+        # What may be bad is not saved by itself: the guards decide first.
+        if due and self._look(saving=True) and not self.watch.suspicious:
             backup = self._backup_due()
             if backup or self._unsaved():
                 self.save(note="" if backup else None)
@@ -351,6 +352,19 @@ class Trainer:
             self.preview()
         if not self._paused and self._measuring_due():
             self._measure()
+
+    def _look(self, *, saving: bool = False) -> bool:
+        """Whether what the model draws is all right, as far as that is known; else it goes back."""
+        if self._paused:
+            return True
+        trouble = self.watch.judge_pictures(self.iteration, saving=saving)
+        if trouble is None:
+            return True
+        at = self.iteration
+        self._tell()
+        if self.iteration == at:  # nothing else was found meanwhile
+            self._roll_back(trouble)
+        return False
 
     def _measuring_due(self) -> bool:
         step = self._trained / max(1, self.iteration - self._trained_from)
@@ -430,6 +444,8 @@ class Trainer:
             # Text, because its shape is the data source's own affair.
             "data": json.dumps(self._data.state_dict()),
             "held_out": self._measures.state(),
+            "drawn": self.watch.drawn,
+            "slowdown": float(getattr(self.model, "slowdown", 1.0)),
             "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
             **self._auto.state(),
         }
@@ -454,51 +470,42 @@ class Trainer:
 
     # -- when it goes wrong -----------------------------------------------------------------
 
-    def _roll_back(self, why: str, onset: int, cause: Exception | None = None) -> None:
-        """Go back to the last generation before *onset*, with half the learning rate; once.
+    def _roll_back(self, trouble: Trouble) -> None:
+        """Go back to the last good save before *trouble*, and on with half the learning rate.
 
-        After *cause*, which is no fault of the training, with the same rate; and if there is
-        nothing to go back to, it is the *cause* that ends the run.
+        Where the trouble has a cause that is no fault of the training, with the same rate.
+
+        Raises:
+            NonFiniteError: it went back too often already, or there is nothing to go back to.
         """
-        folder = self._session.model_folder
         self._saver.wait()
-        rolled = self._rolled_back_to
-        if cause is None and rolled is not None and onset - rolled < CALM_ITERATIONS:
-            raise NonFiniteError(
-                f"{_TROUBLE[why]} at iteration {onset}, again after going back to {rolled}",
-                hint="lower the learning rate, switch on clip_gradients, or look for damaged "
-                "faces; the last good save is kept",
-            )
-        loaded = load_model(folder, before=onset)
-        if loaded is None or leaves_pretraining(self._session, loaded.snapshot.state):
-            if cause is not None:
-                raise cause
-            raise NonFiniteError(
-                f"{_TROUBLE[why]} at iteration {onset}, before anything was saved",
-                hint="lower the learning rate or use precision = float32",
-            )
-        warn_damaged(self._journal, folder, loaded.damaged)
+        self._rollbacks.check(trouble, self.options.guard_rollbacks)
+        loaded = load_older(self._session, self.model, self._journal, self.watch.pictures, trouble)
         left, self.iteration = self.iteration, loaded.generation.iteration
-        self.model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
-        make_current(folder, loaded.generation)
         self._saver.saved = self.iteration
-        if cause is None:
-            self._rolled_back_to = self.iteration
         self._history.cut(self.iteration)
         self._measures.cut(self.iteration)
-        self._guard.reset()
         self._worst.clear()
+        self._batch = None
+        rate = None
+        if trouble.cause is None:
+            self._rollbacks.went_to.append(self.iteration)
+            rate = half_rate(self.options, self.model)
         self._journal.emit(
             EventType.ROLLED_BACK,
             from_iteration=left,
             to_iteration=self.iteration,
-            why=why,
-            onset=onset,
-            message=_TROUBLE[why],
+            why=trouble.why,
+            onset=trouble.onset,
+            message=trouble.message,
+            learning_rate=rate,
+            save=loaded.generation.path.relative_to(self._session.model_folder).as_posix(),
         )
-        rate = getattr(self.options, "learning_rate", None) if cause is None else None
-        if rate is not None and live_problem(self.options, "learning_rate", rate / 2) is None:
-            self.change("learning_rate", rate / 2)
+        if rate is not None and hasattr(self.options, "learning_rate"):
+            self.change("learning_rate", rate)
+        self.watch.back(self.iteration)
+        if loaded.generation.path.parent.name != "generations":
+            self.save()  # a backup: what is current on disk is still what went wrong
         self._meter.restart()
 
 

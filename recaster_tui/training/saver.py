@@ -145,14 +145,16 @@ class Saver:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            outcome = self._save(job)
-            self.error = outcome.error
             try:
+                outcome = self._save(job)
+                self.error = outcome.error
                 for done in job.done:
                     done(outcome)
-            except Exception:
+            except Exception as error:  # the loop waits for us: this thread must not die
+                self.error = self.error or error
                 log.exception("after a save")
-            self._idle.set()
+            finally:
+                self._idle.set()
 
     def _save(self, job: _Job) -> SaveOutcome:
         begun = time.monotonic()
@@ -177,18 +179,35 @@ class Saver:
             thin_backups(self._folder, job.backups_kept)
             return SaveOutcome(generation, backup=backup)
         except Exception as error:
-            self._interval_floor = max(self._interval_floor, RETRY_SECONDS)
-            failure = describe(error)
             log.warning("saving failed", exc_info=True)
+            self._warn(job, generation, error)
+            return SaveOutcome(generation, error)
+
+    def _warn(self, job: _Job, generation: Generation | None, error: Exception) -> None:
+        failure = describe(error)
+        code = "disk-full" if failure.code == "disk-full" else "save-failed"
+        at = job.snapshot.iteration
+        if generation is not None:
+            what = "backup" if job.snapshot_name is None else f"snapshot '{job.snapshot_name}'"
             self._journal.emit(
                 EventType.WARNING,
-                code="disk-full" if failure.code == "disk-full" else "save-failed",
-                message=f"iteration {job.snapshot.iteration} could not be saved: {failure.message}",
-                hint=f"training goes on; the last good save is iteration {self.saved}"
-                if self.saved is not None
-                else "training goes on, but nothing is saved yet",
+                code=f"backup-{code}",
+                message=f"the {what} of iteration {at:,} could not be written: {failure.message}",
+                hint="the model itself is saved, and training goes on",
             )
-            return SaveOutcome(generation, error)
+            return
+        self._interval_floor = max(self._interval_floor, RETRY_SECONDS)
+        saved = "nothing is saved yet"
+        if self.saved is not None:
+            saved = f"the last good save is iteration {self.saved:,}"
+        self._journal.emit(
+            EventType.WARNING,
+            code=code,
+            message=f"iteration {at:,} could not be saved: {failure.message}",
+            hint=f"training goes on and tries again every {RETRY_SECONDS:.0f} s; {saved}"
+            + ("; free some space" if code == "disk-full" else ""),
+            saved=self.saved,
+        )
 
     def _keep(self, job: _Job, generation: Generation) -> Generation:
         begun = time.monotonic()

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 _TRAINING = Path(__file__).parents[1] / "training"
@@ -93,11 +95,18 @@ def warnings(found: list[Event], code: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def trainer(
-    folder: RunFolder, *, before: Callable[[], None] | None = None, **environment: str
+    folder: RunFolder,
+    *,
+    before: Callable[[], None] | None = None,
+    disk: "SmallDisk | None" = None,
+    **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A real trainer process on *folder*, in its own session; killed at the end of the block."""
+    command = [*TRAINER, str(folder.root)]
+    if disk is not None:
+        command = [*disk.enter, *TRAINER, str(disk.inside / folder.root.relative_to(disk.path))]
     process = subprocess.Popen(
-        [*TRAINER, str(folder.root)],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=folder.log.open("ab"),
         stderr=subprocess.STDOUT,
@@ -117,3 +126,40 @@ def stop(folder: RunFolder, process: subprocess.Popen[bytes], name: str = "end")
     """Ask for a stop with a save; the exit code."""
     tell(folder, "stop", name)
     return process.wait(timeout=60)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A tmpfs in a namespace of its own, so that it needs no right and goes away by itself.
+
+    Attributes:
+        path: where this process sees it; not to be resolved.
+        inside: where a process that was started by *enter* sees it.
+        enter: goes before a command.
+    """
+
+    path: Path
+    inside: Path
+    enter: tuple[str, ...]
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[SmallDisk]:
+    """A disk of the size that the mount *options* tell, on *folder*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = f"mount -t tmpfs -o {options} none {folder} && echo mounted && exec sleep 600"
+    try:
+        holder = subprocess.Popen(
+            ["unshare", "-Urm", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unshare(1) here")
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline().strip() != b"mounted":
+            pytest.skip("mounting in a namespace of our own is not allowed here")
+        enter = ("nsenter", "-t", str(holder.pid), "-U", "-m", "--preserve-credentials")
+        yield SmallDisk(Path(f"/proc/{holder.pid}/root{folder}"), folder, enter)
+    finally:
+        holder.kill()
+        holder.communicate()

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class ScriptedTrainer:
         self.iteration = 0
         self.alive = True
         self.commands: list[tuple[str, dict[str, Any]]] = []
+        self.deaf = False
 
     def say(self, kind: EventType, t: float = NOW, **data: Any) -> None:
         self.seq += 1
@@ -133,6 +135,8 @@ class ScriptedTrainer:
         """Obey at once, as the real one does within a tenth of a second."""
         command = decode_command(line)
         self.commands.append((command.cmd, command.args))
+        if self.deaf:
+            return
         match command.cmd:
             case "pause":
                 self.say(EventType.PHASE, phase="paused", text="paused")
@@ -190,6 +194,7 @@ class ScriptedLauncher:
     def __init__(self, *trainers: ScriptedTrainer) -> None:
         self.trainers = {t.folder.root: t for t in trainers}
         self.started: list[Path] = []
+        self.signals: list[int] = []
 
     async def start(self, command: Sequence[str], *, log: Path, cwd: Path) -> ProcessId:
         self.started.append(Path(command[-1]))
@@ -214,6 +219,17 @@ class ScriptedLauncher:
     async def alive(self, process: ProcessId, marker: str = "") -> bool | None:
         alive = [t.alive for root, t in self.trainers.items() if root.name == marker]
         return alive[0] if alive else any(t.alive for t in self.trainers.values())
+
+    async def room(self, path: Path) -> int | None:
+        return None
+
+    async def signal(self, process: ProcessId, number: int) -> bool:
+        self.signals.append(number)
+        living = [t for t in self.trainers.values() if t.alive]
+        if number == signal.SIGKILL:
+            for trainer in living:
+                trainer.alive = False
+        return bool(living)
 
     def exit_note(self, process: ProcessId) -> str:
         return ""

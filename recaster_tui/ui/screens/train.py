@@ -13,13 +13,14 @@ from textual.widget import Widget
 
 from recaster_tui import paths
 from recaster_tui.errors import RecasterError
-from recaster_tui.options import load_config
+from recaster_tui.options import ModelClass, load_config
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunRequest, RunState
+from recaster_tui.supervisor import Run, RunRecord, RunRequest, RunState
 from recaster_tui.ui import words
 from recaster_tui.ui.form_model import DEVICE, MODEL, NAME, FormModel
 from recaster_tui.ui.hires import pixel_widget
 from recaster_tui.ui.queue_list import QueueView, added_text
+from recaster_tui.ui.screens.run_views import ChartView, FormView, RunView, living
 from recaster_tui.ui.screens.train_keys import RUN_KEYS, TRAIN_KEYS, RunCommands, allowed
 from recaster_tui.ui.widgets.bars import TabStrip
 from recaster_tui.ui.widgets.loss_chart import LossChart
@@ -60,6 +61,7 @@ class TrainScreen(RunCommands):
         self._tab = "form"
         self._preview_key: tuple[int, int] = (0, 0)
         self._send: dict[str, Any] = {}
+        self._views: dict[str, RunView] = {}
         self._has_losses = False
         self._pixels: Widget | None = None
         self._sharpen: Timer | None = None
@@ -193,7 +195,7 @@ class TrainScreen(RunCommands):
         run = self.recaster.current_run
         if run is not self._shown:
             self._switch(run)
-        self.query_one(StatusLine).show(run)
+        self.query_one(StatusLine).show(run, self._place(run))
         if run is None:
             return
         if run.version != self._version:
@@ -202,7 +204,7 @@ class TrainScreen(RunCommands):
                 self.refresh_bindings()
             self._version = run.version
             self.chart.set_data(run.losses, run.markers, _loss_names(run), newest_losses(run))
-            key = (len(run.previews), run.previews[-1].iteration if run.previews else 0)
+            key = _preview_key(run)
             if key != self._preview_key:
                 if not self._preview_key[0]:
                     self.refresh_bindings()
@@ -214,8 +216,89 @@ class TrainScreen(RunCommands):
             self._state_changed(run)
         self._captions()
 
+    # -- several runs ---------------------------------------------------------------------------
+
+    def _living(self) -> list[Run]:
+        supervisor = self.recaster.supervisor
+        return living(supervisor.live_runs(), supervisor.gone)
+
+    def _place(self, run: Run | None) -> str:
+        """``run 2 of 3`` where several live."""
+        runs = self._living()
+        return f"run {runs.index(run) + 1} of {len(runs)}" if run in runs and len(runs) > 1 else ""
+
+    def action_run(self, step: int) -> None:
+        """Show the next or the previous living run."""
+        runs, app = self._living(), self.recaster
+        if not runs:
+            return
+        if self._shown in runs:
+            run = runs[(runs.index(self._shown) + step) % len(runs)]
+        else:
+            run = runs[0 if step > 0 else -1]
+        if run is self._shown:
+            return
+        root = run.workspace_root
+        if app.workspace is None or app.workspace.root != root:
+            try:
+                app.open_workspace(root)
+            except RecasterError as error:
+                self.notify(str(error), title="Cannot open", severity="error", timeout=10)
+                return
+            self.notify(str(root), title="Workspace", timeout=4)
+        app.show_run(run)
+        self.tick()
+
+    def _leave(self) -> None:
+        """Keep how the shown run was looked at, and send what was just changed."""
+        run, rows = self._shown, self.form.rows
+        sending, self._send = self._send, {}
+        if run is not None:
+            for key, value in sending.items():
+                self.run_worker(self._set_option(run, key, value), group="set",
+                                exit_on_error=False)  # fmt: skip
+        row = rows.row.field.key if rows.row and rows.row.field else ""
+        self._views[run.run_id if run is not None else ""] = RunView(
+            self._tab,
+            FormView.of(self.form_model, run, row),
+            ChartView.of(self.chart),
+            self.preview.place,
+        )
+
+    def _return(self, run: Run, view: RunView) -> None:
+        """Show the run as it was left."""
+        view.form.restore(self.form_model, run)
+        self._check_exists()
+        self.form.reload()
+        if view.form.row:
+            self.form.rows.goto(view.form.row)
+        view.chart.settings(self.chart)
+        if len(run.losses):
+            self.chart.set_data(run.losses, run.markers, _loss_names(run), newest_losses(run))
+            view.chart.read_out(self.chart)
+        self.preview.set_previews(list(run.previews))
+        self.preview.go_back_to(view.preview)
+        self._preview_key = _preview_key(run)
+        self.open_tab(view.tab, focus=not self.form.rows.editing)
+
+    def take_options(self, record: RunRecord) -> None:
+        """Load a run's configuration to train on with it, changed where the model allows."""
+        self._views.pop(record.run_id, None)
+        self.tick()
+        form = self.form_model
+        form.load(ModelClass(record.model_class), record.options)
+        form.name = record.model_name
+        self._check_exists()
+        self.remove_class("-full", "-no-form")
+        self.form.reload()
+        self.open_tab("form")
+        self.refresh_bindings()
+        text = "change what is to be different; s trains on with it"
+        self.notify(text, title=f"Configuration of {record.model_name}", timeout=6)
+
     def _switch(self, run: Run | None) -> None:
         first = self._shown is None
+        self._leave()
         self._shown, self._version, self._state = run, -1, None
         self._has_losses = False
         self._preview_key = (0, 0)
@@ -238,7 +321,9 @@ class TrainScreen(RunCommands):
             form.devices = (*form.devices, form.device)
         self._check_exists()
         self.form.reload()
-        if first and run.state.live and not self.form.rows.editing:
+        if (view := self._views.get(run.run_id)) is not None:
+            self._return(run, view)
+        elif first and run.state.live and not self.form.rows.editing:
             self.open_tab("chart")
 
     def _state_changed(self, run: Run) -> None:
@@ -326,6 +411,13 @@ class TrainScreen(RunCommands):
         form, workspace = self.form_model, self.recaster.workspace
         return workspace.models / f"{form.name}.{form.model.value}" if workspace else None
 
+    def kept_model(self) -> Path | None:
+        """The model of the run that lives, else the configured one."""
+        run = self.recaster.current_run
+        if run is not None and run.state.live:
+            return run.workspace_root / run.spec.model_folder
+        return self.model_folder()
+
     def _check_exists(self) -> bool:
         """Whether the configured model exists: its fixed options are then known and fixed."""
         form = self.form_model
@@ -367,7 +459,7 @@ class TrainScreen(RunCommands):
     def _put_back(self, run: Run, key: str, why: str = "") -> None:
         """The form shows what the trainer works with."""
         item = next((f for f in self.form_model.fields() if f.key == key), None)
-        if item is None or key not in run.options:
+        if item is None or key not in run.options or run is not self._shown:
             return
         value = run.options[key]
         if why:
@@ -434,6 +526,9 @@ class TrainScreen(RunCommands):
         self.recaster.show_run(None)
         self._switch(None)
         self.form_model.name = name
+        if (view := self._views.pop("", None)) is not None:  # begun before, and left for a run
+            view.form.restore(self.form_model, None)
+            self.form_model.name = name if view.form.name in taken else view.form.name
         self._check_exists()
         self.open_tab("form")
         self.form.reload()
@@ -443,6 +538,8 @@ class TrainScreen(RunCommands):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense now is bound."""
+        if action == "run":
+            return not self.is_mounted or any(run is not self._shown for run in self._living())
         if action == "leave_full":
             return self.has_class("-full")
         if action == "filter":
@@ -542,6 +639,10 @@ class TrainScreen(RunCommands):
 
 def _meanings(run: Run) -> dict[str, str]:
     return {"batch_size": str(run.batch_found)} if run.batch_found else {}
+
+
+def _preview_key(run: Run) -> tuple[int, int]:
+    return len(run.previews), run.previews[-1].iteration if run.previews else 0
 
 
 def _loss_names(run: Run) -> tuple[str, ...]:

@@ -44,10 +44,11 @@ class StatusLine(Lines):
     """State, iteration, speed, losses, device: everything that one glance should answer."""
 
     run: "Run | None" = None
+    place = ""
 
-    def show(self, run: "Run | None") -> None:
-        """Read *run* again."""
-        self.run = run
+    def show(self, run: "Run | None", place: str = "") -> None:
+        """Read *run* again; *place* says which of several it is."""
+        self.run, self.place = run, place
         self.update_lines()
 
     def lines(self, width: int, height: int) -> list[Strip]:
@@ -76,6 +77,8 @@ class StatusLine(Lines):
         left = Words().add(f" {STATE_GLYPHS.get(state, '●')} {state}", style).add("  ")
         left.add(run.spec.model_name, colours.style("text", bold=True))
         left.add(f" {run.spec.model_class.title}", colours.muted()).add("  ")
+        if self.place:
+            left.add(self.place, colours.style("accent")).add("  ")
         text = run.phase_text
         if self._loading(run):
             progress = run.facts.progress
