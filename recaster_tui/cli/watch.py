@@ -11,6 +11,7 @@ from recaster_tui.cli.words import duration
 from recaster_tui.errors import ExitCode, RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Notice, Run, RunState, Supervisor
+from recaster_tui.supervisor.verdict import Kind
 
 PLAIN_SECONDS = 5.0
 _REPEAT_SECONDS = 30.0
@@ -173,11 +174,19 @@ def describe(run: Run) -> str:
         parts.append(f"{run.its:.2f} it/s")
         if run.eta_seconds is not None:
             parts.append(f"eta {duration(run.eta_seconds)}")
+        if run.verdict.kind is not Kind.TOO_EARLY:
+            parts.append(run.verdict.kind.value)
     elif run.message and run.message != run.trouble:
         parts.append(run.message)
     if run.trouble:
         parts.append(run.trouble)
     return "  ".join(parts)
+
+
+def summary(run: Run) -> str:
+    """How the training did, with the figures behind it; several lines."""
+    verdict = run.verdict
+    return "\n  ".join((f"{verdict.kind.value}: {verdict.text}", *verdict.reasons))
 
 
 def make_view(run: Run, *, as_json: bool, from_now: bool = False) -> View:
@@ -207,6 +216,8 @@ async def watch(run: Run, view: View, *, interrupt_stops: bool) -> int:
         while True:
             view.show(run)
             if run.state.over:
+                if not isinstance(view, JsonView) and run.verdict.kind is not Kind.TOO_EARLY:
+                    view.say(summary(run))
                 break
             if interrupts and not interrupt_stops:
                 view.say(f"the run goes on: recaster attach {run.run_id}")

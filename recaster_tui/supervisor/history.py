@@ -51,7 +51,9 @@ class RunRecord:
     and ``ended`` unix seconds (``ended`` 0 = not yet); ``loss_src``/``loss_dst`` smoothed last
     losses, NaN where there are none; ``journal_bytes`` how much of the journal it digests;
     ``outcome`` finished, stopped, failed (it said why) or killed (it said nothing more), empty
-    while it is not over; ``cost`` of rented time, in US dollars.
+    while it is not over; ``cost`` of rented time, in US dollars; ``verdict`` in a word and
+    ``verdict_text`` in a sentence: how the training did
+    (:func:`recaster_tui.supervisor.verdict.verdict`).
     """
 
     run_id: str
@@ -73,6 +75,8 @@ class RunRecord:
     message: str = ""
     outcome: str = ""
     cost: float = 0.0
+    verdict: str = ""
+    verdict_text: str = ""
     host: str = ""
     journal_bytes: int = 0
     src: str = ""
@@ -317,6 +321,8 @@ def record_of(run: Run) -> RunRecord:
         loss_dst=trend.dst if trend.dst == trend.dst else last[1],
         message=run.message,
         outcome=_outcome(run),
+        verdict=run.verdict.kind.value,
+        verdict_text=run.verdict.text,
         host=run.process.host if run.process else "",
         journal_bytes=run.journal_bytes,
         src=spec.src,
