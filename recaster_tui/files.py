@@ -1,13 +1,18 @@
 """Writing files so that a crash at any instant leaves the old or the new content, never a mix."""
 
+import contextlib
 import os
 import tempfile
 import threading
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+
+TEMPORARY_SECONDS = 60.0
+"""Writing one file never takes so long: what is older was left by a process that was killed."""
 
 _umask_lock = threading.Lock()
 
@@ -44,6 +49,21 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
         raise
     if durable:
         fsync_dir(path.parent)
+
+
+def sweep(folder: Path, name: str = "*", *, age: float = TEMPORARY_SECONDS) -> None:
+    """Remove what killed processes left of :func:`write_atomic` in *folder*. Raises nothing.
+
+    Args:
+        folder: where; it need not exist.
+        name: of the files that were to be written; may have wildcards.
+        age: seconds since it was last written to; 0 only where nobody can be writing it.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".{name}.*.tmp"):
+            with contextlib.suppress(OSError):
+                if age <= 0 or time.time() - path.stat().st_mtime > age:
+                    path.unlink()
 
 
 def write_toml(path: Path, table: dict[str, Any], *, durable: bool = True) -> None:

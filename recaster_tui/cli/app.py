@@ -391,13 +391,15 @@ def doctor(*, json: Json = False) -> int:
 
 @app.command(group=MORE, show=find_spec("recaster_tui.bench") is not None)
 @documented
-def bench(what: str, /, *, json: Json = False) -> int:
+def bench(what: str, /, *, rounds: int | None = None, json: Json = False) -> int:
     """Measure this program against its budgets.
 
     Parameters
     ----------
     what
         What to measure.
+    rounds
+        How often, where a benchmark counts rounds (faults: 500 kills).
     json
         As JSON.
     """
@@ -405,7 +407,7 @@ def bench(what: str, /, *, json: Json = False) -> int:
         raise EnvironmentProblem("this installation has no benchmarks")
     from importlib import import_module
 
-    result: int = import_module("recaster_tui.bench").main(what, as_json=json)
+    result: int = import_module("recaster_tui.bench").main(what, as_json=json, rounds=rounds)
     return result
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import tomli_w
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.files import read_toml, write_atomic, write_toml
+from recaster_tui.files import read_toml, sweep, write_atomic, write_toml
 from recaster_tui.protocol import LOSS_DTYPE, RunFolder
 from recaster_tui.supervisor.history_index import (
     Table,
@@ -138,6 +138,9 @@ class History:
         """
         with self._lock:
             first = not self._loaded
+            if first:
+                for folder in (self.folder, self.folder.parent):
+                    sweep(folder)
             known = read_index(self.index_path) if first else self._table
             self._loaded = True
             stamps = scan(self.folder)

@@ -17,7 +17,8 @@ import recaster_tui
 from recaster_tui.checkpoints.lock import lock_model
 from recaster_tui.checkpoints.store import clean_up
 from recaster_tui.options import with_number
-from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase
+from recaster_tui.files import sweep
+from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase, RunFolder
 from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
 from recaster_tui.training.loop import Parts, Trainer
@@ -67,6 +68,7 @@ def train(
         lock = lock_model(session.model_folder, session.spec.run_id)
         cleanup.callback(lock.release)
         clean_up(session.model_folder)
+        _clean_up_run(context.folder)
         loaded = load_model(session.model_folder)
         if loaded is not None:
             session = take_over(session, loaded.snapshot.state)
@@ -176,6 +178,13 @@ def _build(
         batch,
         measures,
     )
+
+
+def _clean_up_run(folder: RunFolder) -> None:
+    """Remove what an earlier trainer of this run was killed while writing."""
+    sweep(folder.root, folder.losses.name, age=0)
+    for path in folder.previews.glob("*"):
+        sweep(path, age=0)
 
 
 def _build_model() -> BuildModel:
