@@ -178,8 +178,10 @@ class Keeper:
         for entry in sorted(waiting, key=lambda e: (not e.now, e.rank)):
             slots = settings.slots_of(entry.slot)
             if not entry.now and taken[entry.slot] >= slots:
-                why = f"for {entry.slot}: {taken[entry.slot]} of {slots} in use"
-                self.queue.update(entry.id, why=f"{why} ({names.get(entry.slot, '?')})")
+                why = f"{entry.slot}: {taken[entry.slot]} of {slots} slots taken"
+                if slots == 1:
+                    why = f"{entry.slot} is taken by {names.get(entry.slot, 'another run')}"
+                self.queue.update(entry.id, why=why)
                 continue
             holder = models.get(entry.model_folder) or lock_holder(entry.model_folder)
             if holder is not None:
@@ -226,6 +228,7 @@ class Keeper:
     async def _look_at(self, entry: QueueEntry) -> None:
         try:
             run = await self._supervisor.attach(entry.run_id, record=entry.record)
+            await run.poll()
         except RecasterError as error:
             self._end(entry, QueueState.FAILED, str(error))
             return

@@ -80,22 +80,22 @@ class QueueView:
 
 
 def progress(entry: QueueEntry, run: Run | None) -> str:
-    """``12 / 40`` iterations, or the seconds it may take."""
+    """``12/40`` iterations, or the seconds it may take."""
     done = run.iteration if run is not None and not entry.state.over else entry.iteration
     if entry.target_iterations:
         there = words.count(entry.target_iterations)
-        return f"{words.count(done)} / {there}" if done else there
+        return f"{words.count(done)}/{there}" if done else there
     limit = words.duration(entry.target_seconds)
     return f"{words.count(done)}, {limit}" if done else limit
 
 
 def device(entry: QueueEntry) -> str:
     """The device, and what ``auto`` stands for."""
-    return entry.slot if entry.device == entry.slot else f"{entry.device}: {entry.slot}"
+    return entry.slot if entry.device == entry.slot else f"{entry.device} ({entry.slot} here)"
 
 
-def reason(entry: QueueEntry, run: Run | None, *, paused: bool) -> str:
-    """Why it stands where it stands, in one line."""
+def reason(entry: QueueEntry, run: Run | None, *, paused: bool, whole: bool = False) -> str:
+    """Why it stands where it stands; without *whole* its first sentence."""
     if entry.state is QueueState.WAITING:
         if entry.now:
             return entry.why or "starts now"
@@ -105,7 +105,8 @@ def reason(entry: QueueEntry, run: Run | None, *, paused: bool) -> str:
             return run.phase_text or str(run.state)
         eta = f", {words.duration(run.eta_seconds)} left" if run.eta_seconds is not None else ""
         return f"{run.state}, {words.speed(run.its)}{eta}"
-    return " ".join(entry.why.split())
+    lines = [line.strip() for line in entry.why.splitlines()]
+    return " · ".join(lines if whole else lines[:1])
 
 
 def busy_with(slot: str, live: Sequence[Run], entries: Sequence[QueueEntry]) -> list[str]:

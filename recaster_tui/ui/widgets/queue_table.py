@@ -36,12 +36,12 @@ class QueueTable(TableView):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("place", "#", 3, right=True),
         Column("state", "state", 10),
-        Column("model", "model", 12, most=28),
+        Column("model", "model", 12, most=20),
         Column("class", "class", 7, rank=4),
-        Column("progress", "iterations", 13, most=17, right=True),
-        Column("device", "device", 12, rank=3),
-        Column("workspace", "workspace", 12, rank=5, most=24),
-        Column("why", "why", 22, rank=1, most=90),
+        Column("progress", "iterations", 15, most=19, right=True),
+        Column("device", "device", 8, rank=3),
+        Column("workspace", "workspace", 12, rank=5, most=16),
+        Column("why", "why", 24, rank=1, most=90),
     )
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -82,7 +82,7 @@ class QueueTable(TableView):
             case "progress":
                 return ((progress(entry, run), colours.style("text")),)
             case "device":
-                return ((device(entry), colours.muted()),)
+                return ((entry.slot, colours.muted()),)
             case "workspace":
                 return ((printable(Path(entry.workspace).name), colours.muted()),)
             case "why":
@@ -123,9 +123,9 @@ class QueueDetail(Lines):
         entry = self._entry
         if entry is not None:
             bad = "error" if entry.state.value == "failed" else "text"
-            if why := reason(entry, self._run, paused=self._paused):
+            if why := reason(entry, self._run, paused=self._paused, whole=True):
                 row("why", why, bad)
-            row("target", _target(entry))
+            row("target", f"{_target(entry)}, on {device(entry)}")
             row("workspace", short_path(Path(entry.workspace), room))
             row("run", entry.run_id or "not started yet")
             row("added", _times(entry))
