@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, model_validator
 
 from recaster_tui.options.batch import AUTO, BatchSize, batch_number
+from recaster_tui.options.guards import GuardOptions
 from recaster_tui.options.held_out import HeldOutOptions
 from recaster_tui.options.spec import OptionValue, option
 
@@ -16,7 +17,7 @@ Problem = tuple[str, str]
 """Key of the option and what is wrong with it."""
 
 
-class TrainingOptions(HeldOutOptions):
+class TrainingOptions(GuardOptions, HeldOutOptions):
     """Options of every model class. Immutable: :meth:`changed` gives a checked copy."""
 
     model_config = ConfigDict(

@@ -21,8 +21,11 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
 ``backup``/``snapshot``   like saved, with note and folder
 ``warning``     code, message, hint?, count?, files? (first names concerned)
 ``error``       code, message, hint?, fatal: bool
-``rolled-back`` from_iteration, to_iteration, why: nan | spike | oom; onset: iteration of the
-                trouble; the rows after to_iteration are void and come again
+``rolled-back`` from_iteration, to_iteration, why: nan | spike | output (pictures black or even,
+                masks empty or full) | oom; onset: the first iteration that the trouble may be
+                in; message: what happened, as a phrase; learning_rate: the new one, or null;
+                save: folder that was loaded, relative to the model's; the rows after
+                to_iteration are void and come again
 ``restored``    written by whoever restored the model between two starts of the trainer, who held
                 the locks of model and journal: from_iteration, to_iteration, name: of the
                 snapshot; kept: name of the snapshot of what was before, or ""; options: what

@@ -16,8 +16,8 @@ import torch
 import recaster_tui
 from recaster_tui.checkpoints.lock import lock_model
 from recaster_tui.checkpoints.store import clean_up
-from recaster_tui.options import with_number
 from recaster_tui.files import sweep
+from recaster_tui.options import with_number
 from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase, RunFolder
 from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
@@ -134,6 +134,9 @@ def _build(
         model.load_state(weights, loaded.snapshot.optimizer)
         if loaded.snapshot.state.get("run_id") == session.spec.run_id:
             model.pieces = max(1, int(loaded.snapshot.state.get("pieces", 1)))
+            slowdown = float(loaded.snapshot.state.get("slowdown", 1.0))
+            if slowdown != 1.0:
+                model.slow_down(slowdown)  # type: ignore[attr-defined]
     context.check_stop()
     context.say(Phase.LOADING_DATA, "preparing the faces")
 
@@ -177,6 +180,7 @@ def _build(
         saver,
         batch,
         measures,
+        drawn=() if loaded is None or graduates else loaded.snapshot.state.get("drawn", ()),
     )
 
 

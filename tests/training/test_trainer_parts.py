@@ -1,4 +1,4 @@
-"""The trainer's smaller judgements: spikes, preview thinning, retraining, faces left out."""
+"""The trainer's smaller judgements: preview thinning, retraining, faces left out."""
 
 import subprocess
 import sys
@@ -11,44 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainer_fakes import SIZE, events, make_run, of
 
-from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.training.failures import TooFewFacesError
-from recaster_tui.training.guards import SpikeGuard
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import Batch, SideBatch, StepResult
 from recaster_tui.training.previews import KEEP_NEW, KEEP_OLD, surplus
 from recaster_tui.training.retrain import EVERY, WorstFaces
 from recaster_tui.training.session import load_faces, open_session
-
-
-def feed(guard: SpikeGuard, losses: np.ndarray, first: int = 1, step: int = 10) -> int | None:
-    for start in range(0, len(losses), step):
-        rows = [[v, v / 2] for v in losses[start : start + step]]
-        if (onset := guard.add(loss_rows(first + start, rows, 1.0))) is not None:
-            return onset
-    return None
-
-
-def test_only_a_loss_that_stays_up_is_a_spike() -> None:
-    rng = np.random.default_rng(1)
-    falling = 3.0 * np.exp(-np.arange(3000) / 900) * rng.lognormal(0, 0.25, 3000) + 0.3
-    outliers = falling.copy()
-    outliers[::97] *= 40
-    short = falling.copy()
-    short[2000:2030] *= 10
-    assert feed(SpikeGuard(), falling) is None
-    assert feed(SpikeGuard(), outliers) is None
-    assert feed(SpikeGuard(), short) is None
-
-    collapsed = falling.copy()
-    collapsed[2000:] = 5.0
-    onset = feed(SpikeGuard(), collapsed)
-    assert onset is not None
-    assert 1950 <= onset <= 2100
-    guard = SpikeGuard()
-    assert feed(guard, falling[:2000]) is None
-    guard.reset()  # an option was changed: the new level is no spike
-    assert feed(guard, collapsed[2000:], first=2001) is None
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=400))

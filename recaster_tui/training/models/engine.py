@@ -105,11 +105,13 @@ class Model(ABC):
         optimizers: by the original's names (``src_dst_opt``, ``D_code_opt``, ``GAN_opt``, ``opt``).
         pieces: parts in which each batch is worked through, so that it fits into memory. Doubled
             whenever memory runs out; the gradient stays that of the whole batch.
+        slowdown: of a fixed learning rate, after a rollback: :meth:`slow_down`.
     """
 
     model_class: ModelClass
     loss_names: tuple[str, ...] = ("src", "dst")
     main_optimizer = "src_dst_opt"
+    slowdown = 1.0
 
     def __init__(self, options: TrainingOptions, device: torch.device, *, seed: int) -> None:
         self.options = options
@@ -212,6 +214,16 @@ class Model(ABC):
             for optimizer, contest in self._gather(batch, self.contests).items():
                 finite = self._update(optimizer, contest) and finite
         return StepResult(shown.mean(0), shown, torch.tensor(finite))
+
+    def slow_down(self, factor: float) -> float:
+        """Train at *factor* times the rate that the class fixes; returns the main one's rate.
+
+        For classes without a ``learning_rate`` option; those with one are told by that.
+        """
+        for optimizer in self.optimizers.values():
+            optimizer.learning_rate *= factor / self.slowdown
+        self.slowdown = factor
+        return self.optimizers[self.main_optimizer].learning_rate
 
     def gradients(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
         """Gradient of every optimizer's objective at the present weights, nothing updated."""

@@ -45,7 +45,7 @@ class Quick96Model(SaehdModel):
         super().__init__(_fixed(options), device, seed=seed)
 
     def _rule(self) -> Rule:
-        return Rule("rmsprop", self.options.learning_rate, dropout=True)
+        return Rule("rmsprop", self.options.learning_rate * self.slowdown, dropout=True)
 
     def _needs(self) -> DataNeeds:
         o = self.options
