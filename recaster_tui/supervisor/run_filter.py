@@ -10,10 +10,9 @@ import operator
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from recaster_tui.errors import BadInputError
@@ -51,11 +50,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 _UNITS = {"k": 1e3, "m": 1e6}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_GROUPS = {
-    "live": lambda r: r.state.live and r.state is not RunState.LOST,
-    "over": lambda r: r.state.over,
-    "gone": lambda r: r.missing,
-}
+_GROUPS = ("live", "over", "gone")
 
 
 def mean_speed(record: RunRecord) -> float:
@@ -146,7 +141,7 @@ def haystack(record: RunRecord) -> str:
     if known is None:
         known = (
             f"{record.model_name} {record.model_class} {record.state.value} {record.outcome} "
-            f"{record.device_name} {record.run_id} {Path(record.workspace).name}"
+            f"{record.device_name} {record.run_id} {record.workspace.rpartition('/')[2]}"
         ).lower()
         # Kept with the (frozen) record: thousands are searched at each letter typed.
         record.__dict__["_haystack"] = known
@@ -163,12 +158,15 @@ def order(records: Sequence[RunRecord], column: str, *, descending: bool) -> lis
     return [r for _, r in present] + missing
 
 
-def parse(text: str, *, now: float | None = None) -> RunFilter:
+def parse(
+    text: str, *, now: float | None = None, gone: Container[str] | None = None
+) -> RunFilter:
     """The filter that *text* means.
 
     Args:
         text: words as in :data:`HELP`.
         now: unix seconds that ``after:7d`` counts back from.
+        gone: ids of runs whose folder is not there, where that is known; else it is looked for.
 
     Raises:
         BadInputError: a word cannot be understood; says which, why, and what would do.
@@ -189,7 +187,7 @@ def parse(text: str, *, now: float | None = None) -> RunFilter:
             )
         if not value:
             raise BadInputError(f"a value is missing after '{key}{sign}'", hint=_example(key))
-        test = _test(key, sign, value, time.time() if now is None else now)
+        test = _test(key, sign, value, time.time() if now is None else now, gone)
         tests.append(_not(test) if minus else test)
     return RunFilter(text, tuple(words), tuple(tests))
 
@@ -204,7 +202,7 @@ def _split(text: str) -> list[str]:
         raise BadInputError('a quote (") is open', hint='close it: model:"two words"') from error
 
 
-def _test(key: str, sign: str, value: str, now: float) -> Test:
+def _test(key: str, sign: str, value: str, now: float, gone: Container[str] | None) -> Test:
     if key in _TEXTS:
         return _text_test(key, sign, value)
     if key in _NUMBERS:
@@ -217,13 +215,13 @@ def _test(key: str, sign: str, value: str, now: float) -> Test:
             ends = ["finished", "stopped", "failed", "killed"]
             return _choice_test(key, sign, value, ends, lambda r: r.outcome)
         case "state":
-            for name, group in _GROUPS.items():
-                if name == value.lower():
-                    _refuse_order(key, sign)
-                    return _not(group) if sign == "!=" else group
+            if value.lower() in _GROUPS:
+                _refuse_order(key, sign)
+                group = _group(value.lower(), gone)
+                return _not(group) if sign == "!=" else group
             states = [s.value for s in RunState]
             return _choice_test(
-                key, sign, value, states, lambda r: r.state.value, tuple(_GROUPS)
+                key, sign, value, states, lambda r: r.state.value, _GROUPS
             )
         case "trained":
             seconds = _number_and_unit(value, _SECONDS)
@@ -235,6 +233,13 @@ def _test(key: str, sign: str, value: str, now: float) -> Test:
     at = _moment(value, now)
     _need_colon(key, sign)
     return (lambda r: r.created >= at) if key == "after" else (lambda r: r.created < at)
+
+
+def _group(name: str, gone: Container[str] | None) -> Test:
+    if name == "over":
+        return lambda r: r.state.over
+    is_gone: Test = (lambda r: r.missing) if gone is None else (lambda r: r.run_id in gone)
+    return is_gone if name == "gone" else (lambda r: r.state.live and not is_gone(r))
 
 
 def _text_test(key: str, sign: str, value: str) -> Test:

@@ -22,6 +22,7 @@ from recaster_tui.supervisor.history import History, Recorder, RunRecord, find_r
 from recaster_tui.supervisor.launcher import Launcher
 from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.run import POLL_SECONDS, Run, parse_process, write_process
+from recaster_tui.supervisor.run_filter import haystack
 from recaster_tui.supervisor.state import RunState
 from recaster_tui.workspace import Workspace, open_workspace, stored_options
 
@@ -149,6 +150,10 @@ class Supervisor:
     def live_runs(self) -> list[Run]:
         """Runs with a trainer, newest first."""
         return [run for run in self.runs() if run.state.live]
+
+    def live_records(self) -> list[RunRecord]:
+        """What :meth:`live_runs` say now."""
+        return [record_of(run) for run in self.live_runs()]
 
     def records(self) -> list[RunRecord]:
         """The history, newest first; what is held in memory with its present values."""
@@ -306,7 +311,7 @@ class Supervisor:
     async def load_history(self) -> None:
         """Read the records in a thread: thousands of them take a second."""
         if self._records is None:
-            found = await asyncio.to_thread(self.history.records)
+            found = await asyncio.to_thread(_searchable, self.history)
             if self._records is None:
                 self._records = {record.run_id: record for record in found}
                 self._ordered = None
@@ -626,6 +631,13 @@ class Supervisor:
         self.changed.clear()
         for listener in list(self._listeners):
             listener()
+
+
+def _searchable(history: History) -> list[RunRecord]:
+    records = history.records()
+    for record in records:
+        haystack(record)  # now, and not at the first letter that somebody types
+    return records
 
 
 def _age(record: RunRecord) -> tuple[float, str]:

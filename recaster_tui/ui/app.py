@@ -100,6 +100,8 @@ class RecasterApp(App[int]):
         self._autostart = autostart
         self.after_paint: list[Callable[[Any], None]] = []
         """Told what Textual has just written: pixels that lay there must be drawn again."""
+        self.ending: set[str] = set()
+        """Runs whose trainer is being ended because it did not react."""
         self._left_run = False
         self._known_live: set[str] = set()
         self._watch = watch
@@ -142,7 +144,7 @@ class RecasterApp(App[int]):
             await self.supervisor.load_history()
             if self.workspace is not None:
                 await asyncio.to_thread(remember_workspace, self.workspace.root)
-                await self.supervisor.adopt(self.workspace)
+                await self.supervisor.adopt(self.workspace, at_once=8 if self._watch else None)
             if self._watch:
                 self.supervisor.start_background(self.workspace)
             if self.workspace is None:
@@ -334,7 +336,8 @@ class RecasterApp(App[int]):
             return
         title = screen.BINDING_GROUP_TITLE or type(screen).__name__
         bindings = list(screen.active_bindings.values())
-        self.push_screen(HelpScreen(bindings, title, chart_marks(screen)))
+        notes = getattr(screen, "HELP_NOTES", ("", ()))
+        self.push_screen(HelpScreen(bindings, title, chart_marks(screen), notes))
 
     def action_repaint(self) -> None:
         """Draw everything again, after something else wrote to the terminal."""

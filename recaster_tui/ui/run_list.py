@@ -1,12 +1,15 @@
 """Which runs the Runs screen lists, and in which order; no widgets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recaster_tui.options import ModelClass, defaults, specs
-from recaster_tui.supervisor import RunRecord
+from recaster_tui.supervisor import RunRecord, Supervisor, run_filter
+from recaster_tui.supervisor.run_filter import SORTS, RunFilter, mean_speed
+
+__all__ = ["SORTS", "mean_speed"]
 
 
 def class_title(name: str) -> str:
@@ -22,27 +25,6 @@ def short_device(name: str) -> str:
     for maker in ("NVIDIA ", "GeForce ", "AMD "):
         name = name.removeprefix(maker)
     return name or "–"
-
-
-def mean_speed(record: RunRecord) -> float:
-    """Iterations a second over the time spent training; NaN where there was none."""
-    done = record.iteration - record.start_iteration
-    return done / record.duration if record.duration > 0 and done > 0 else float("nan")
-
-
-SORTS: dict[str, tuple[str, bool, Callable[[RunRecord], Any]]] = {
-    "started": ("started", True, lambda r: r.created),
-    "state": ("state", False, lambda r: (not r.state.live, r.state.value)),
-    "model": ("model", False, lambda r: r.model_name.lower()),
-    "class": ("class", False, lambda r: r.model_class),
-    "iteration": ("iterations", True, lambda r: r.iteration),
-    "src": ("source loss", False, lambda r: r.loss_src),
-    "dst": ("destination loss", False, lambda r: r.loss_dst),
-    "speed": ("speed", True, mean_speed),
-    "duration": ("duration", True, lambda r: r.duration),
-    "device": ("device", False, lambda r: r.device_name.lower()),
-}
-"""Column: (its name, whether the usual order is descending, what is compared)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +54,7 @@ class Order:
 def arrange(
     records: Sequence[RunRecord],
     order: Order,
-    query: str = "",
+    query: str | RunFilter = "",
     here: Path | None = None,
     everywhere: bool = True,
 ) -> list[RunRecord]:
@@ -81,31 +63,85 @@ def arrange(
     Args:
         records: every one, newest first.
         order: see :class:`Order`. Runs without a value (no loss yet) come last either way.
-        query: words that must all occur in name, class, state, device, id or workspace.
+        query: a filter, or its words (see ``supervisor.run_filter``).
         here: the open workspace. Its runs come first where runs are listed by their start.
         everywhere: list runs of other workspaces, too.
     """
     root = str(here) if here is not None else None
     chosen = [r for r in records if everywhere or root is None or r.workspace == root]
-    if needles := query.lower().split():
-        chosen = [r for r in chosen if _fits(r, needles)]
-    value = SORTS[order.column][2]
-    numbers = chosen and isinstance(value(chosen[0]), float)
-    missing = [r for r in chosen if numbers and value(r) != value(r)]
-    present = [r for r in chosen if not numbers or value(r) == value(r)]
-    present.sort(key=value, reverse=order.descending)
-    chosen = present + missing
+    wanted = run_filter.parse(query) if isinstance(query, str) else query
+    chosen = wanted.choose(chosen)
+    newest_first = order == Order()
+    if not newest_first:
+        chosen = run_filter.order(chosen, order.column, descending=order.descending)
     if order.column == "started" and root is not None:
-        chosen.sort(key=lambda r: r.workspace != root)
+        chosen = [r for r in chosen if r.workspace == root] + [
+            r for r in chosen if r.workspace != root
+        ]
     return chosen
 
 
-def _fits(record: RunRecord, needles: list[str]) -> bool:
-    text = (
-        f"{record.model_name} {record.model_class} {record.state.value} {record.device_name} "
-        f"{record.run_id} {Path(record.workspace).name}"
-    ).lower()
-    return all(needle in text for needle in needles)
+@dataclass(frozen=True)
+class Choice:
+    """What decides which records are listed; equal ones list the same of the past."""
+
+    order: Order
+    wanted: RunFilter
+    here: Path | None
+    everywhere: bool
+    living_only: bool = False
+
+
+class Listing:
+    """Living runs first, then the past, both in the chosen order.
+
+    The past is arranged anew only where it changes: with ten thousand runs that takes as long as
+    drawing a screen, and the figures of living runs change several times a second.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._past: list[RunRecord] = []
+        self.elsewhere = 0
+        self.living = 0
+
+    def arrange(self, supervisor: Supervisor, choice: Choice) -> list[RunRecord]:
+        """The records to show; ``elsewhere`` counts those of other workspaces left out."""
+        now = supervisor.live_records()
+        held = frozenset(r.run_id for r in now)
+        key = (supervisor.list_version, supervisor.gone, held, choice)
+        if key != self._key:
+            self._key = key
+            past = [r for r in supervisor.records() if r.run_id not in held]
+            self.elsewhere = 0
+            if not choice.everywhere and choice.here is not None:
+                root = str(choice.here)
+                self.elsewhere = sum(r.workspace != root for r in (*past, *now))
+            if choice.living_only:
+                past = [r for r in past if r.state.live and r.run_id not in supervisor.gone]
+            self._past = self._of(past, choice)
+        living = self._of(now, choice)
+        self.living = len(living)
+        return living + self._past
+
+    @staticmethod
+    def _of(records: Sequence[RunRecord], choice: Choice) -> list[RunRecord]:
+        return arrange(records, choice.order, choice.wanted, choice.here, choice.everywhere)
+
+
+def outcome_text(record: RunRecord, gone: bool = False) -> str:
+    """How a run ended, in words for one line; empty while it is not over."""
+    if gone:
+        return "its folder is gone"
+    target = record.target_iterations
+    match record.outcome:
+        case "finished":
+            return f"reached {target:,}" if target else "reached its target"
+        case "stopped":
+            return "stopped, saved" if record.saved_iteration == record.iteration else "stopped"
+        case "killed" | "failed":
+            return " ".join(record.message.split()) or record.outcome
+    return record.outcome
 
 
 def labels(model_class: str) -> dict[str, str]:

@@ -52,6 +52,29 @@ def points(
     return out
 
 
+def thinned(rows: "LossArray", limit: int = 4_000) -> "LossArray":
+    """At most *limit* rows with the means of equal stretches, for curves of few cells.
+
+    ``iteration`` is that of a stretch's last row; the very first row stays as it is.
+    """
+    import numpy as np
+
+    if len(rows) <= limit:
+        return rows.copy()
+    starts = np.linspace(1, len(rows), limit, endpoint=False).astype(np.int64)
+    ends = np.append(starts[1:], len(rows))
+    out = np.empty(limit + 1, rows.dtype)
+    out[0] = rows[0]
+    out["iteration"][1:] = rows["iteration"][ends - 1]
+    for name in ("src", "dst", "ms"):
+        values = rows[name].astype(np.float64)
+        good = np.isfinite(values)
+        total = np.add.reduceat(np.where(good, values, 0.0), starts)
+        count = np.add.reduceat(good, starts, dtype=np.int64)
+        out[name][1:] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return out
+
+
 def span(*curves: "NDArray[np.float64]") -> tuple[float, float]:
     """Lowest and highest finite value of several curves; (NaN, NaN) without any."""
     import numpy as np

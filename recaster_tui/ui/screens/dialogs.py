@@ -1,6 +1,7 @@
 """Small questions over a screen."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
@@ -105,6 +106,33 @@ class AskTarget(Dialog[int | None]):
             )
             return
         self.dismiss(value)
+
+
+class AskFolder(Dialog[str | None]):
+    """Where a workspace that has vanished is now."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="folder-cancel"),
+    ]
+
+    def __init__(self, old: Path) -> None:
+        super().__init__()
+        self._old = old
+
+    def compose(self) -> ComposeResult:
+        """One path."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = "Workspace moved"
+            dialog.border_subtitle = "enter looks there · esc leaves"
+            yield DialogText(
+                f"{self._old} is not there any more.\n"
+                "Which folder is it now? All its runs are looked for there."
+            )
+            yield Input(str(self._old), id="folder", compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        self.dismiss(event.value.strip() or None)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

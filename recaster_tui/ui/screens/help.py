@@ -33,10 +33,12 @@ class HelpScreen(ModalScreen[None]):
         bindings: Sequence[ActiveBinding],
         title: str,
         marks: Sequence[tuple[str, str, str]] = (),
+        notes: tuple[str, Sequence[tuple[str, str]]] = ("", ()),
     ) -> None:
         super().__init__()
         self._active = bindings
         self._marks = marks
+        self._notes = notes
         self._heading = title
 
     def compose(self) -> ComposeResult:
@@ -66,6 +68,12 @@ class HelpScreen(ModalScreen[None]):
             table.add_row("", Text("Marks on the chart", colours.style("primary", bold=True)))
             for glyph, colour, meaning in self._marks:
                 table.add_row(Text(glyph, colours.style(colour, bold=True)), Text(meaning))
+        heading, notes = self._notes
+        if notes:
+            table.add_row("", Text(heading, colours.style("primary", bold=True)))
+            for example, meaning in notes:
+                text = Text(example, colours.style("accent", bold=True))
+                table.add_row("", text.append(f"  {meaning}", colours.muted()))
         self.query_one("#help-table", Static).update(table)
 
     def action_scroll(self, step: int) -> None:

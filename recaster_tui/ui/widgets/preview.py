@@ -5,7 +5,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -88,6 +88,16 @@ class PreviewWidget(Lines, can_focus=True):
     def set_previews(self, previews: "list[Preview]") -> None:
         """Take the run's previews, oldest first; the newest is shown unless looking back."""
         self._previews = previews
+        self._show()
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Which view of which moment is looked at, and how closely; for :meth:`go_back_to`."""
+        return self._view, self._at, self._zoom, self._pan
+
+    def go_back_to(self, place: tuple[Any, ...]) -> None:
+        """Look again at what was looked at, once the run's previews are set."""
+        self._view, self._at, self._zoom, self._pan = place
         self._show()
 
     def clear(self) -> None:

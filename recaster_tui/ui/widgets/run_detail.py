@@ -36,6 +36,12 @@ _TWO_COLUMNS = 104
 _PAUSE = 0.15  # seconds on a row before its folder is read
 
 
+GONE = (
+    "the run folder is gone; this is what was remembered. If the workspace was moved, open it "
+    "where it is now (1), or press m here"
+)
+
+
 @dataclass(frozen=True)
 class Digest:
     """What only the run folder and the history's loss table know."""
@@ -48,15 +54,17 @@ class Digest:
 
 def read_digest(record: RunRecord, history: History) -> Digest:
     """Read a run folder from its start; in a thread, since a journal may be long."""
+    from recaster_tui.ui import sparkline
+
     losses = history.losses(record.run_id)
     if record.missing:
-        return Digest(losses=losses, problem="the run folder is gone; this is what was remembered")
+        return Digest(losses=losses, problem=GONE)
     try:
         run = Run(record.folder, read_run_spec(record.folder.spec), LocalLauncher())
         asyncio.run(run.poll())
     except (OSError, RecasterError) as error:
         return Digest(losses=losses, problem=str(error))
-    return Digest(tuple(run.notices), tuple(run.markers), run.losses.copy())
+    return Digest(tuple(run.notices), tuple(run.markers), sparkline.thinned(run.losses))
 
 
 class RunDetail(TextPane):
@@ -70,9 +78,17 @@ class RunDetail(TextPane):
         self._run: Run | None = None
         self._digests: dict[str, tuple[int, Digest]] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._thinned: tuple[str, int, LossArray | None] = ("", 0, None)
+        self._gone = False
 
-    def show(self, record: RunRecord | None, run: Run | None, history: History) -> None:
-        """Show *record*; *run* where it is held in memory (its journal need not be read)."""
+    def show(
+        self, record: RunRecord | None, run: Run | None, history: History, *, gone: bool = False
+    ) -> None:
+        """Show *record*; *run* where it is held in memory (its journal need not be read).
+
+        *gone*: its folder is not there.
+        """
+        self._gone = gone
         other = (record.run_id if record else "") != (self.record.run_id if self.record else "")
         self.record, self._run = record, run
         if other:
@@ -101,9 +117,20 @@ class RunDetail(TextPane):
     def _digest(self, record: RunRecord) -> Digest | None:
         run = self._run
         if run is not None:
-            return Digest(tuple(run.notices), tuple(run.markers), run.losses)
+            return Digest(tuple(run.notices), tuple(run.markers), self._thin(run))
         known = self._digests.get(record.run_id)
         return known[1] if known else None
+
+    def _thin(self, run: Run) -> "LossArray":
+        """The losses in few rows, made anew where they are a two-hundredth longer."""
+        from recaster_tui.ui import sparkline
+
+        run_id, count, rows = self._thinned
+        now = len(run.losses)
+        if rows is None or run_id != run.run_id or not count <= now <= count + count // 200:
+            rows = sparkline.thinned(run.losses)
+            self._thinned = run.run_id, now, rows
+        return rows
 
     # -- text -----------------------------------------------------------------------------------
 
@@ -120,7 +147,9 @@ class RunDetail(TextPane):
             lines, options = _beside(lines, options, width // 2), []
         folder = short_path(record.folder.root, max(12, width - 13))
         lines.append(Words().add(f" {'folder':<11}", colours.muted()).add(folder))
-        if digest is not None and digest.problem:
+        if self._gone:
+            lines += paragraph(GONE, colours.style("warning"), width - 1, 1)
+        elif digest is not None and digest.problem:
             lines += paragraph(digest.problem, colours.style("warning"), width - 1, 1)
         if digest is not None and digest.losses is not None and len(digest.losses) > 1:
             lines += [Words(), *_curves(record, digest.losses, colours, width)]
@@ -137,7 +166,8 @@ class RunDetail(TextPane):
     def _facts(self, record: RunRecord, colours: Palette, width: int) -> list[Words]:
         state = record.state.value
         tone = colours.style(STATE_COLOURS.get(state, "text"), bold=True)
-        first = Words().add(f" {STATE_GLYPHS.get(state, '●')} {state}", tone)
+        ended = " (killed)" if record.outcome == "killed" else ""
+        first = Words().add(f" {STATE_GLYPHS.get(state, '●')} {state}{ended}", tone)
         first.add(f"  {record.model_name}", colours.style("text", bold=True))
         first.add(f"  {class_title(record.model_class)}", colours.muted())
         lines = [first]
@@ -156,6 +186,7 @@ class RunDetail(TextPane):
             ("saved", f"iteration {words.count(record.saved_iteration)}"
              if record.saved_iteration else "not yet"),
             ("device", short_device(record.device_name)),
+            ("cost", f"${record.cost:,.2f}" if record.cost else "–"),
             ("faces", f"{record.src} · {record.dst}" if record.src else "–"),
         ]  # fmt: skip
         for label, text in rows:

@@ -3,13 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recaster_tui.supervisor import History, Run, RunRecord
 from recaster_tui.ui import clock, words
 from recaster_tui.ui.palette import Palette
-from recaster_tui.ui.run_list import Order, class_title, mean_speed, short_device
+from recaster_tui.ui.run_list import (
+    Order,
+    class_title,
+    mean_speed,
+    outcome_text,
+    short_device,
+)
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.table_view import Cell, Column, TableView
 
@@ -34,23 +41,31 @@ class RunTable(TableView):
         Column("mark", "", 1),
         Column("state", "state", 10),
         Column("model", "model", 12, most=26),
-        Column("class", "class", 7, rank=5),
+        Column("class", "class", 7, rank=6),
         Column("iteration", "iterations", 10, right=True),
         Column("src", "src loss", 8, rank=2, right=True),
         Column("dst", "dst loss", 8, rank=1, right=True),
         Column("curve", "loss", 8, rank=3, most=_POINTS),
-        Column("speed", "speed", 10, rank=7, right=True),
-        Column("duration", "trained", 8, rank=6, right=True),
-        Column("started", "started", 9, rank=4, right=True),
-        Column("device", "device", 10, rank=9, most=24),
-        Column("workspace", "workspace", 12, rank=8, most=20),
+        Column("eta", "ETA", 7, rank=4, right=True),
+        Column("speed", "speed", 10, rank=8, right=True),
+        Column("duration", "trained", 8, rank=7, right=True),
+        Column("started", "started", 9, rank=5, right=True),
+        Column("device", "device", 10, rank=10, most=24),
+        Column("cost", "cost", 7, rank=12, right=True),
+        Column("workspace", "workspace", 12, rank=9, most=20),
+        Column("outcome", "outcome", 14, rank=11, most=44),
     )
+    LIVING: ClassVar[dict[str, int]] = {"speed": 0, "eta": 0, "curve": 1, "src": 4, "dst": 3}
+    """Ranks of columns where only living runs are shown: what they do now comes first."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.order = Order()
         self.marked: list[str] = []
         self.everywhere = False
+        self.living_only = False
+        self.gone: frozenset[str] = frozenset()
+        self._costs = False
         self._records: dict[str, RunRecord] = {}
         self._live: dict[str, Run] = {}
         self._curves: dict[str, tuple[int, NDArray[np.float64]]] = {}
@@ -67,8 +82,12 @@ class RunTable(TableView):
     ) -> None:
         """Take what there is to show, in this order."""
         self._history = history
+        before = self.columns()
         self._live = {run.run_id: run for run in live}
         self._records = {record.run_id: record for record in records}
+        self._costs = any(record.cost for record in records)
+        if self.columns() != before:
+            self.redraw()
         self.marked = [m for m in self.marked if m in self._records]
         self.set_rows([r.run_id for r in records], hint, more)
         self.read_curves()
@@ -97,8 +116,12 @@ class RunTable(TableView):
     # -- columns --------------------------------------------------------------------------------
 
     def columns(self) -> Sequence[Column]:
-        """The workspace is named where there are several."""
-        return [c for c in self.COLUMNS if c.key != "workspace" or self.everywhere]
+        """The workspace is named where there are several, the end where runs have one ahead."""
+        shown = {"workspace": self.everywhere, "eta": bool(self._live), "cost": self._costs}
+        columns = [c for c in self.COLUMNS if shown.get(c.key, True)]
+        if self.living_only:
+            columns = [replace(c, rank=self.LIVING.get(c.key, c.rank)) for c in columns]
+        return columns
 
     def heading(self, column: Column) -> str:
         """An arrow at the column that orders."""
@@ -116,6 +139,8 @@ class RunTable(TableView):
             case "mark":
                 return (("◆" if key in self.marked else " ", colours.style("accent")),)
             case "state":
+                if key in self.gone:
+                    return (("∅ gone", colours.style("state-hold")),)
                 state = record.state.value
                 style = colours.style(STATE_COLOURS.get(state, "text"))
                 return ((f"{STATE_GLYPHS.get(state, '●')} {state}", style),)
@@ -134,6 +159,15 @@ class RunTable(TableView):
             case "speed":
                 its = run.its if run is not None else mean_speed(record)
                 return ((words.speed(its), colours.style("text")),)
+            case "eta":
+                eta = run.eta_seconds if run is not None else None
+                text = words.duration(eta) if run is not None else ""
+                return ((text, colours.style("text")),)
+            case "cost":
+                text = f"${record.cost:,.2f}" if record.cost else ""
+                return ((text, colours.style("text")),)
+            case "outcome":
+                return ((outcome_text(record, key in self.gone), colours.muted()),)
             case "duration":
                 return ((words.duration(record.duration), colours.style("text")),)
             case "started":
