@@ -16,6 +16,7 @@ import psutil
 from recaster_tui.errors import EnvironmentProblem
 
 LOCK_NAME = "lock"
+_LOOKS, _LOOK_SECONDS = 4, 0.01
 
 
 class ModelLockedError(EnvironmentProblem):
@@ -49,7 +50,7 @@ def lock_model(folder: Path, run_id: str) -> FileLock:
     path = folder / LOCK_NAME
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(fd)
     except BlockingIOError as error:
         holder = _holder(fd)
         os.close(fd)
@@ -69,6 +70,18 @@ def lock_model(folder: Path, run_id: str) -> FileLock:
     os.ftruncate(fd, 0)
     os.pwrite(fd, (json.dumps(record) + "\n").encode(), 0)
     return FileLock(path, fd)
+
+
+def _take(fd: int) -> None:
+    """Lock, or raise ``BlockingIOError``; who only looks whether somebody has it, is waited for."""
+    for attempt in range(_LOOKS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if attempt == _LOOKS - 1:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def lock_holder(folder: Path) -> str | None:

@@ -36,24 +36,27 @@ from recaster_tui.checkpoints.store import (
 )
 from recaster_tui.errors import BadInputError, DamagedError
 from recaster_tui.files import fsync_dir, read_toml, write_atomic, write_toml
-from recaster_tui.protocol.losses import read_losses
+from recaster_tui.protocol.losses import LOSS_DTYPE, read_losses
 
 MEAN_OF = 100
 _NAME_LIMIT = 80
 
 
+Kind = Literal["snapshot", "backup", "generation"]
+
+
 @dataclass(frozen=True)
 class RestorePoint:
-    """A snapshot or a backup of a model.
+    """A snapshot or a backup of a model, or one of its generations.
 
     Attributes:
-        name: the user's; of a backup, the name of its folder.
+        name: the user's; of a backup or a generation, the name of its folder.
         src: mean source loss of its last iterations, NaN where unknown; ``dst`` likewise.
         bytes: of all its files.
     """
 
     path: Path
-    kind: Literal["snapshot", "backup"]
+    kind: Kind
     name: str
     note: str
     iteration: int
@@ -88,6 +91,13 @@ def restore_points(folder: Path) -> list[RestorePoint]:
     found = [_point(path, "snapshot") for path in store.snapshots(folder)]
     found += [_point(path, "backup") for path in store.named(folder / "backups")]
     return sorted(found, key=lambda p: (p.created, p.iteration), reverse=True)
+
+
+def generation_points(folder: Path) -> list[RestorePoint]:
+    """The generations of the model in *folder*: the current one first, then the one before."""
+    current = current_name(folder)
+    found = [_point(path, "generation") for path in store.named(folder / "generations")]
+    return sorted(found, key=lambda p: (p.path.name != current, -p.created))
 
 
 def find_point(folder: Path, name: str) -> RestorePoint:
@@ -155,9 +165,10 @@ def rename_snapshot(
         BadInputError: the name is no good or taken, or *point* is a backup and gets a name.
     """
     if name is not None:
-        if point.kind == "backup":
+        if point.kind != "snapshot":
             raise BadInputError(
-                "a backup has no name", hint="keep it under one: recaster snapshot create --from"
+                f"a {point.kind} has no name",
+                hint="keep it under one: recaster snapshot create --from",
             )
         check_name(folder, name, but=point)
     table = _read_note(point.path)
@@ -283,7 +294,7 @@ def _slug(name: str) -> str:
     return slug[:40].strip("-") or "snapshot"
 
 
-def _point(path: Path, kind: Literal["snapshot", "backup"]) -> RestorePoint:
+def _point(path: Path, kind: Kind) -> RestorePoint:
     note = _read_note(path)
     size, created = 0, 0.0
     with contextlib.suppress(OSError):
@@ -328,7 +339,8 @@ def _state(path: Path) -> Mapping[str, Any]:
 
 def _means(path: Path) -> tuple[float, float]:
     try:
-        rows = read_losses(path / LOSSES)[-MEAN_OF:]
+        count = (path / LOSSES).stat().st_size // LOSS_DTYPE.itemsize
+        rows = read_losses(path / LOSSES, max(0, count - MEAN_OF))[-MEAN_OF:]
     except (OSError, ValueError):
         return math.nan, math.nan
     return _mean(rows["src"]), _mean(rows["dst"])

@@ -31,6 +31,7 @@ _SLOW_ITERATIONS = 4
 _DEATH_SECONDS = 10.0
 _EXIT_SECONDS = 15.0
 _POLL = 0.1
+_LEAVING = frozenset({RunState.SAVING, RunState.STOPPING})
 
 Tell = Callable[[str], None]
 
@@ -129,7 +130,7 @@ async def _by_command(run: Run, save: bool, wait: float, say: Tell) -> bool:
         return run.state.over and await _gone(run, _EXIT_SECONDS)
     if not ack.ok and not run.state.over:  # at its very end it refuses everything
         raise RecasterError(f"the trainer refused to stop: {ack.message}", where=run.run_id)
-    return await _obeys(run, wait, say)
+    return await obeyed(run, wait, say)
 
 
 async def _by_term(run: Run, wait: float, say: Tell, *, asked: bool) -> bool:
@@ -142,7 +143,7 @@ async def _by_term(run: Run, wait: float, say: Tell, *, asked: bool) -> bool:
     while time.monotonic() < deadline:
         await run.poll()
         if run.state.over or run.status.said is RunState.STOPPING:
-            return await _obeys(run, wait, say)
+            return await obeyed(run, wait, say)
         await asyncio.sleep(_POLL)
     return False
 
@@ -188,16 +189,16 @@ async def _end_leftover(run: Run, wait: float, say: Tell) -> How:
     return await _by_kill(run, say)
 
 
-async def _obeys(run: Run, wait: float, say: Tell) -> bool:
-    """Wait for a trainer that is on its way out; False where it falls silent on it."""
+async def obeyed(run: Run, wait: float = GRACE_SECONDS, tell: Tell | None = None) -> bool:
+    """Wait for a trainer that has agreed to stop; False where it falls silent on its way out."""
     deadline = time.monotonic() + LONGEST_SAVE_SECONDS
     told = False
     while not run.state.over:
         silent = time.time() - run.status.heard
         if time.monotonic() > deadline or silent > max(wait, 2 * _EXIT_SECONDS):
             return False
-        if not told and run.status.said in (RunState.SAVING, RunState.STOPPING):
-            say("it is saving, then it ends")
+        if tell is not None and not told and run.status.said in _LEAVING:
+            tell("it is saving, then it ends")
             told = True
         await asyncio.sleep(_POLL)
         await run.poll()

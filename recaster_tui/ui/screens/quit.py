@@ -12,7 +12,9 @@ from textual.widgets import Button
 from recaster_tui.errors import RecasterError
 from recaster_tui.jobs import running_jobs
 from recaster_tui.protocol import CommandName
-from recaster_tui.ui import words
+from recaster_tui.supervisor import NoAnswerError, RunState
+from recaster_tui.supervisor.ending import obeyed
+from recaster_tui.ui import stopping, words
 from recaster_tui.ui.queue_watch import pause_queue, waiting_text
 from recaster_tui.ui.screens.dialogs import Dialog, DialogText
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from recaster_tui.ui.app import RecasterApp
 
 LEAVE, STOP, CANCEL = "leave", "stop", "cancel"
-_LONGEST_STOP = 120.0  # seconds a trainer may take to save and end
 
 
 def ask_and_quit(app: "RecasterApp", live: "list[Run]") -> None:
@@ -52,6 +53,7 @@ def farewell(app: "RecasterApp") -> Text | None:
 
 
 async def _stop_and_exit(app: "RecasterApp") -> None:
+    """Stop every run, then leave; trainers that do not react may be ended, or left."""
     runs = app.supervisor.live_runs()
     try:
         waiting = pause_queue(app.queue)  # or the next one would be started instead
@@ -60,21 +62,35 @@ async def _stop_and_exit(app: "RecasterApp") -> None:
         return
     queued = "; the queue is paused" if waiting else ""
     app.notify(f"saving, then the window closes{queued}", title="Stopping", timeout=30)
-    answers = await asyncio.gather(
-        *(run.command(CommandName.STOP, save=True) for run in runs), return_exceptions=True
-    )
+    answers = await asyncio.gather(*(_ask_to_stop(run) for run in runs), return_exceptions=True)
+    mute: list[Run] = []
     for run, answer in zip(runs, answers, strict=True):
-        if isinstance(answer, BaseException):
+        if isinstance(answer, NoAnswerError):
+            mute.append(run)
+        elif isinstance(answer, BaseException) and not run.state.over:
             app.notify(str(answer), title=run.spec.model_name, severity="error", timeout=12)
             return
-    try:
-        async with asyncio.timeout(_LONGEST_STOP):
-            while any(run.state.live for run in runs):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        app.notify("a trainer has not ended yet; it was asked to", severity="error", timeout=12)
+    if mute and not await _end_mute(app, mute):
+        return
+    listening = [run for run in runs if run not in mute]
+    ended = await asyncio.gather(*(obeyed(run) for run in listening))
+    # One may fall silent in the midst of its save.
+    mute = [run for run, over in zip(listening, ended, strict=True) if not over]
+    if mute and not await _end_mute(app, mute):
         return
     app.exit(0, message=farewell(app))
+
+
+async def _ask_to_stop(run: "Run") -> None:
+    if run.state in (RunState.STALLED, RunState.LOST):
+        raise NoAnswerError(f"run {run.run_id} is {run.state.value}")
+    await run.command(CommandName.STOP, save=True, timeout=stopping.answer_seconds(run))
+
+
+async def _end_mute(app: "RecasterApp", mute: "list[Run]") -> bool:
+    if not await stopping.offer(app, mute):
+        return False
+    return all(await asyncio.gather(*(stopping.end(app, run) for run in mute)))
 
 
 class QuitScreen(Dialog[str]):

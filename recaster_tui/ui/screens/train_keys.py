@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunState
-from recaster_tui.ui.screens.base import ModeScreen
+from recaster_tui.ui.screens.model_keys import ModelKeys, model_bindings
 
 TRAIN_KEYS: list[BindingType] = [
     Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
@@ -16,7 +16,7 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("p", "go_on", "Resume", id="train-resume", tooltip="Go on after a pause"),
     Binding("x", "stop", "Stop", id="train-stop", tooltip="Save and end the run"),
     Binding("w", "save", "Save", id="train-save", tooltip="Save the model now"),
-    Binding("b", "backup", "Backup", id="train-backup", tooltip="Save and keep a copy"),
+    *model_bindings("train"),
     Binding("o", "load", "Load config", id="train-load", tooltip="Take a starting point"),
     Binding("space,full_stop", "view(1)", "View", id="train-view", tooltip="Next preview view"),
     # A priority key: whatever follows it in the same burst must already find the filter.
@@ -39,6 +39,17 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"),
     Binding("right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"),
     Binding("c", "form", "Hide or show the configuration", show=False, id="train-form"),
+    Binding(
+        "greater_than_sign",
+        "run(1)",
+        "Next living run",
+        show=False,
+        id="train-next-run",
+        tooltip="Each keeps its own panel, chart, preview and form",
+    ),
+    Binding(
+        "less_than_sign", "run(-1)", "Previous living run", show=False, id="train-previous-run"
+    ),
     Binding("tab", "pane(1)", "Next panel", show=False, id="train-next-panel"),
     Binding("shift+tab", "pane(-1)", "Previous panel", show=False, id="train-previous-panel"),
     Binding("escape", "leave_full", "Leave full screen", show=False, id="train-leave-full"),
@@ -61,7 +72,7 @@ def allowed(action: str, run: Run | None) -> bool:
             return live and state is not RunState.PAUSED
         case "go_on":
             return state is RunState.PAUSED
-        case "stop" | "save" | "backup" | "preview":
+        case "stop" | "stop_unsaved" | "save" | "backup" | "preview":
             return live
         case "new":
             return run is not None
@@ -72,8 +83,12 @@ def allowed(action: str, run: Run | None) -> bool:
     return True
 
 
-class RunCommands(ModeScreen):
+class RunCommands(ModelKeys):
     """Actions that ask the shown run's trainer for something and say how it answered."""
+
+    async def kept_run(self) -> Run | None:
+        """The run that is shown."""
+        return self.recaster.current_run
 
     def _ask(self, name: CommandName, done: str, **args: Any) -> None:
         run = self.recaster.current_run
@@ -101,17 +116,9 @@ class RunCommands(ModeScreen):
         """Go on after a pause."""
         self._ask(CommandName.RESUME, "training goes on")
 
-    def action_stop(self) -> None:
-        """Save and end."""
-        self._ask(CommandName.STOP, "saving, then it ends", save=True)
-
     def action_save(self) -> None:
         """Save now."""
         self._ask(CommandName.SAVE, "the model is being saved")
-
-    def action_backup(self) -> None:
-        """Save and keep a copy that nothing removes."""
-        self._ask(CommandName.BACKUP, "a backup is being made")
 
     def action_preview(self) -> None:
         """Render new pictures now."""
