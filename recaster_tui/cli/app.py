@@ -12,6 +12,7 @@ from recaster_tui.cli import extract as extract_commands
 from recaster_tui.cli import faces_check, faces_mask, faces_tools
 from recaster_tui.cli.documented import documented
 from recaster_tui.cli.faces import faces_app
+from recaster_tui.cli.history import runs_app
 from recaster_tui.cli.model import model_app
 from recaster_tui.cli.queue import queue_app
 from recaster_tui.cli.snapshot import snapshot_app
@@ -201,33 +202,6 @@ def train(
 
 @app.command(group=RUNS)
 @documented
-def runs(
-    *,
-    workspace: Path | None = None,
-    last: int = 30,
-    live: Annotated[bool, Flag] = False,
-    json: Json = False,
-) -> int:
-    """List runs, newest first.
-
-    Parameters
-    ----------
-    workspace
-        Only those of this project folder (also finds runs this machine has never watched).
-    last
-        How many; 0 lists all.
-    live
-        Only those with a trainer.
-    json
-        One JSON array with everything known of each.
-    """
-    from recaster_tui.cli.runs import list_runs
-
-    return list_runs(workspace, last=last, live=live, as_json=json)
-
-
-@app.command(group=RUNS)
-@documented
 def attach(run: str = "last", /, *, json: Json = False) -> int:
     """Watch a run until it ends; ctrl-c leaves it running.
 
@@ -412,7 +386,8 @@ def bench(what: str, /, *, rounds: int | None = None, json: Json = False) -> int
 
 
 model_app.group = MORE
-snapshot_app.group = queue_app.group = RUNS
+runs_app.group = snapshot_app.group = queue_app.group = RUNS
+app.command(runs_app)
 app.command(snapshot_app)
 app.command(queue_app)
 app.command(model_app)

@@ -1,46 +1,19 @@
 """Commands on runs, whoever started them."""
 
-import json
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from recaster_tui.cli.training import assigned
 from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome, watch
-from recaster_tui.cli.words import duration
 from recaster_tui.errors import BadInputError, ExitCode, RecasterError
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunRecord, RunState, Supervisor
+from recaster_tui.supervisor import Run, RunState, Supervisor
 from recaster_tui.supervisor.ending import How, end_run
 from recaster_tui.workspace import open_workspace
 
 _ACK_SECONDS = 60.0
-
-
-def list_runs(folder: Path | None, *, last: int, live: bool, as_json: bool) -> int:
-    """Print the history, repaired first so that it tells the truth."""
-
-    async def action(supervisor: Supervisor) -> int:
-        await supervisor.repair()
-        records = supervisor.records()
-        if folder is not None:
-            workspace = open_workspace(folder)
-            await supervisor.adopt(workspace)
-            records = [r for r in supervisor.records() if r.workspace == str(workspace.root)]
-        if live:
-            records = [r for r in records if r.state.live and not r.missing]
-        shown = records[:last] if last > 0 else records
-        if as_json:
-            sys.stdout.write(json.dumps([_plain(r) for r in shown], indent=2) + "\n")
-        else:
-            _print_table(shown, len(records))
-        return 0
-
-    return in_supervisor(action)
 
 
 def attach_run(text: str, *, as_json: bool) -> int:
@@ -159,52 +132,3 @@ async def _command(run: Run, name: str, *, done: str = "", **args: Any) -> None:
     if not ack.ok:
         raise RecasterError(f"the trainer refused: {ack.message}", where=run.run_id)
     sys.stdout.write(f"{run.run_id}: {ack.message or done or 'done'}\n")
-
-
-def _plain(record: RunRecord) -> dict[str, Any]:
-    table = asdict(record)
-    table["missing"] = record.missing
-    for key, value in table.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            table[key] = None
-    return table
-
-
-def _print_table(records: list[RunRecord], total: int) -> None:
-    if not records:
-        sys.stdout.write("no runs yet; start one with: recaster train, or recaster demo\n")
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    # Into a pipe a table must not be cut to 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "model", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("iteration", "src", "dst", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("device", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    table.add_column("workspace", overflow="ellipsis", no_wrap=True)
-    for r in records:
-        table.add_row(
-            r.run_id,
-            f"{r.model_name}.{r.model_class}",
-            "missing" if r.missing else r.state.value,
-            f"{r.iteration:,}",
-            _loss(r.loss_src),
-            _loss(r.loss_dst),
-            duration(r.duration),
-            r.device_name,
-            datetime.fromtimestamp(r.created).strftime("%Y-%m-%d %H:%M"),
-            escape(r.workspace),
-        )
-    console.print(table)
-    if total > len(records):
-        sys.stdout.write(f"… and {total - len(records):,} older: recaster runs --last 0\n")
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "–"
