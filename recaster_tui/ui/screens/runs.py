@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.markup import escape
+from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
-from recaster_tui.errors import RecasterError
+from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunRecord, RunState
+from recaster_tui.supervisor import Run, RunRecord, RunState, run_filter
 from recaster_tui.ui import words
-from recaster_tui.ui.run_list import SORTS, arrange
-from recaster_tui.ui.screens.base import ModeScreen
-from recaster_tui.ui.screens.dialogs import AskTarget, Confirm, joined, plural
+from recaster_tui.ui.run_list import SORTS, Choice, Listing
+from recaster_tui.ui.screens.dialogs import AskFolder, AskTarget, Confirm, joined, plural
+from recaster_tui.ui.screens.model_keys import ModelKeys, model_bindings
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.run_detail import RunDetail
 from recaster_tui.ui.widgets.run_table import RunTable
@@ -25,8 +26,12 @@ from recaster_tui.ui.widgets.table_view import TableView
 
 log = logging.getLogger(__name__)
 
+_MANY = 2_000  # rows beyond which the list follows the filter only when nobody types
+_REST = 0.08  # seconds
+_FILTER_HINT = "words, or class:saehd its>10k loss<0.5 after:7d state:failed opt:NAME=8 · f1: all"
 
-class RunsScreen(ModeScreen):
+
+class RunsScreen(ModelKeys):
     """The history, living runs among it."""
 
     BINDING_GROUP_TITLE = "Runs"
@@ -40,6 +45,13 @@ class RunsScreen(ModeScreen):
         Binding("x", "stop", "Stop", id="runs-stop", tooltip="Save and end the run"),
         Binding("w", "save", "Save", id="runs-save", tooltip="Save the model now"),
         Binding("c", "compare", "Compare", id="runs-compare", tooltip="The two marked runs"),
+        *model_bindings("runs", show=False),
+        Binding("R", "resume_with", "Resume with changes", show=False, id="runs-resume-with",
+                tooltip="Load its configuration on Train; what the model fixes stays"),
+        Binding("L", "living", "Living only", show=False, id="runs-living",
+                tooltip="Only runs with a trainer: speed, ETA and curve of each"),
+        Binding("m", "moved", "Workspace moved", show=False, id="runs-moved",
+                tooltip="Say where the workspace of a vanished run is now"),
         Binding("l", "log", "Log", id="runs-log", tooltip="End of the trainer's log"),
         Binding("slash", "filter", "Filter", id="runs-filter"),
         Binding("a", "everywhere", "All", id="runs-all", tooltip="All workspaces or this one"),
@@ -54,10 +66,19 @@ class RunsScreen(ModeScreen):
         Binding("escape", "back", "Clear filter and marks", show=False, id="runs-back"),
     ]  # fmt: skip
 
+    HELP_NOTES: ClassVar[tuple[str, tuple[tuple[str, str], ...]]] = (
+        "Words of the filter",
+        run_filter.HELP,
+    )
+
     def __init__(self) -> None:
         super().__init__()
         self.query_text = ""
+        self.wanted = run_filter.RunFilter()
         self.everywhere = False
+        self.living_only = False
+        self._listing = Listing()
+        self._narrowing: Timer | None = None
         self._seen: tuple[Any, ...] = ()
         self._state: tuple[str, RunState] | None = None
 
@@ -67,7 +88,9 @@ class RunsScreen(ModeScreen):
         """Table, and the run under its cursor."""
         filter_input = Input(placeholder="filter", id="runs-filter-input", compact=True)
         filter_input.display = False
-        table = Panel(filter_input, RunTable(id="runs-table"), title="Runs", id="runs-panel")
+        note = Static("", id="runs-filter-note", markup=False)
+        note.display = False
+        table = Panel(filter_input, note, RunTable(id="runs-table"), title="Runs", id="runs-panel")
         detail = Panel(RunDetail(id="run-detail"), title="Run", id="run-panel")
         yield Container(table, detail, id="runs")
 
@@ -96,48 +119,49 @@ class RunsScreen(ModeScreen):
         wanted = (
             supervisor.version,
             root,
-            self.query_text,
+            self.wanted,
             self.everywhere,
+            self.living_only,
             self.table.order,
         )
         if wanted == self._seen:
             self.table.update_visible()  # "5m ago" becomes "6m ago"
             return
         self._seen = wanted
-        records = supervisor.records()
-        everywhere = self.everywhere or root is None
-        shown = arrange(records, self.table.order, self.query_text, root, everywhere)
-        elsewhere = 0 if everywhere else sum(r.workspace != str(root) for r in records)
-        if self.table.everywhere != everywhere:
-            self.table.everywhere = everywhere
-            self.table.redraw()
+        # Runs that live are shown wherever they are: that is what one wants to know of them.
+        everywhere = self.everywhere or root is None or self.living_only
+        choice = Choice(self.table.order, self.wanted, root, everywhere, self.living_only)
+        shown = self._listing.arrange(supervisor, choice)
+        elsewhere = self._listing.elsewhere
+        table = self.table
+        table.gone = supervisor.gone
+        if (table.everywhere, table.living_only) != (everywhere, self.living_only):
+            table.everywhere, table.living_only = everywhere, self.living_only
+            table.redraw()
         more = f"a shows {plural(elsewhere, 'run')} of other workspaces" if elsewhere else ""
-        self.table.show(
-            shown, supervisor.live_runs(), supervisor.history, self._hint(records, more), more
-        )
-        self._captions(shown, everywhere)
+        table.show(shown, supervisor.live_runs(), supervisor.history, self._hint(more), more)
+        self._captions(len(shown), everywhere)
         self._show_detail()
 
-    def _hint(self, records: list[RunRecord], more: str) -> str:
-        if self.query_text:
-            return f'No run fits "{self.query_text}". esc clears the filter.'
-        if records and more:
+    def _hint(self, more: str) -> str:
+        if self.wanted:
+            return f'No run fits "{self.wanted.text}". esc clears the filter.'
+        if self.living_only:
+            return "Nothing is training. L shows every run again."
+        if more:
             return f"No runs in this workspace yet: 3, then s, starts one.\n{more}"
         return RunTable.EMPTY
 
-    def _captions(self, shown: list[RunRecord], everywhere: bool) -> None:
+    def _captions(self, count: int, everywhere: bool) -> None:
         panel = self.query_one("#runs-panel")
         where = "all workspaces" if everywhere else "this workspace"
-        panel.border_title = f"Runs  {where}"
-        live = sum(record.state.live for record in shown)
+        panel.border_title = f"Runs  {'living, ' if self.living_only else ''}{where}"
         order = self.table.order
-        parts = [plural(len(shown), "run")]
-        if live:
-            parts.append(f"{live} alive")
-        if waiting := len(self.recaster.queue.waiting()):
-            parts.append(f"{waiting} queued (Q)")
-        if self.query_text:
-            parts.append(escape(f"filter: {self.query_text}"))
+        parts = [plural(count, "run")]
+        if self._listing.living:
+            parts.append(f"{self._listing.living} alive")
+        if self.wanted:
+            parts.append(escape(f"filter: {self.wanted.text}"))
         parts.append(f"by {SORTS[order.column][0]} {'↓' if order.descending else '↑'}")
         panel.border_subtitle = " · ".join(parts)
 
@@ -145,7 +169,8 @@ class RunsScreen(ModeScreen):
         supervisor = self.recaster.supervisor
         record = self.table.record()
         run = supervisor.run(record.run_id) if record is not None else None
-        self.detail.show(record, run, supervisor.history)
+        gone = record is not None and record.run_id in supervisor.gone
+        self.detail.show(record, run, supervisor.history, gone=gone)
         self.query_one("#run-panel").border_title = (
             f"Run  {record.run_id}" if record is not None else "Run"
         )
@@ -182,23 +207,54 @@ class RunsScreen(ModeScreen):
         """Type words."""
         self.filter_input.display = True
         self.filter_input.focus()
+        self._note_filter("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Each letter narrows."""
+        """Each letter narrows; of thousands of runs only when the fingers rest."""
         self.query_text = event.value.strip()
+        if self._narrowing is not None:
+            self._narrowing.stop()
+            self._narrowing = None
+        if len(self.table.keys) > _MANY:
+            self._narrowing = self.set_timer(_REST, self._narrow)
+        else:
+            self._narrow()
+
+    def _narrow(self) -> None:
+        try:
+            wanted = run_filter.parse(self.query_text, gone=self.recaster.supervisor.gone)
+        except BadInputError as error:
+            # Half a word is no mistake yet: the rows stay as they are, and the line says why.
+            self._note_filter(f"{error.message}; {error.hint}" if error.hint else error.message)
+            return
+        self._note_filter("")
+        self.wanted = wanted
         self.tick()
+
+    def _note_filter(self, problem: str) -> None:
+        note = self.query_one("#runs-filter-note", Static)
+        note.display = bool(problem) or self.focused is self.filter_input or (
+            self.filter_input.display and not self.query_text
+        )
+        note.set_class(bool(problem), "-wrong")
+        note.update(problem or _FILTER_HINT)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Back to the rows, filtered."""
+        self._narrow()
         self.filter_input.display = bool(self.query_text)
+        self.query_one("#runs-filter-note").display = False
         self.table.focus()
 
     def action_back(self) -> None:
         """Clear the filter, then the marks."""
         if self.query_text or self.filter_input.display:
             self.filter_input.value = ""
+            self.query_text, self.wanted = "", run_filter.RunFilter()
             self.filter_input.display = False
+            self.query_one("#runs-filter-note").display = False
             self.table.focus()
+            self.tick()
         elif self.table.marked:
             self.table.unmark()
             self.refresh_bindings()
@@ -211,6 +267,11 @@ class RunsScreen(ModeScreen):
             self.notify("no workspace is open: all runs are shown", timeout=4)
             return
         self.everywhere = not self.everywhere
+        self.tick()
+
+    def action_living(self) -> None:
+        """Runs with a trainer only, in whatever workspace; again for all."""
+        self.living_only = not self.living_only
         self.tick()
 
     def action_order(self) -> None:
@@ -245,17 +306,33 @@ class RunsScreen(ModeScreen):
         match action:
             case "open" | "log" | "mark" | "forget":
                 return record is not None
-            case "resume":
+            case "resume" | "resume_with":
                 return state is not None and state.over
+            case "moved":
+                return record is not None and record.run_id in self.recaster.supervisor.gone
             case "pause":
                 return state is not None and state.live and state is not RunState.PAUSED
             case "go_on":
                 return state is RunState.PAUSED
-            case "stop" | "save":
+            case "stop" | "stop_unsaved" | "save" | "backup":
                 return state is not None and state.live
+            case "snapshot" | "snapshots":
+                return record is not None
             case "compare":
                 return len(self.table.keys) > 1
         return True
+
+    def kept_model(self) -> Path | None:
+        """The model of the run under the cursor."""
+        if (record := self.table.record()) is None:
+            return None
+        return Path(record.workspace) / "model" / f"{record.model_name}.{record.model_class}"
+
+    async def kept_run(self) -> Run | None:
+        """The run under the cursor."""
+        if (record := self.table.record()) is None:
+            return None
+        return await self.recaster.supervisor.attach(record.run_id, record=record)
 
     def action_open(self) -> None:
         """Show it on the Train screen."""
@@ -300,6 +377,56 @@ class RunsScreen(ModeScreen):
         self.recaster.show_run(run)
         await self.recaster.switch_mode("train")
 
+    def action_resume_with(self) -> None:
+        """Load the configuration of the run into the form of Train."""
+        if (record := self.table.record()) is not None:
+            self.run_worker(self._resume_with(record), group="open", exclusive=True,
+                            exit_on_error=False)  # fmt: skip
+
+    async def _resume_with(self, record: RunRecord) -> None:
+        from recaster_tui.ui.screens.train import TrainScreen
+
+        app = self.recaster
+        try:
+            if record.run_id in app.supervisor.gone:
+                if app.workspace is None:
+                    raise BadInputError(
+                        "its workspace is gone, and no other is open",
+                        where=record.workspace,
+                        hint="m says where it is now",
+                    )
+                app.show_run(None)
+            else:
+                self._go_to_workspace(record)
+                app.show_run(await app.supervisor.attach(record.run_id, record=record))
+        except RecasterError as error:
+            self.notify(str(error), title="Cannot open", severity="error", timeout=10)
+            return
+        await app.switch_mode("train")
+        if isinstance(app.screen, TrainScreen):
+            app.screen.take_options(record)
+
+    def action_moved(self) -> None:
+        """Ask where the workspace is now."""
+        if (record := self.table.record()) is not None:
+            self.run_worker(self._moved(record), group="moved", exclusive=True,
+                            exit_on_error=False)  # fmt: skip
+
+    async def _moved(self, record: RunRecord) -> None:
+        old = Path(record.workspace)
+        while answer := await self.app.push_screen_wait(AskFolder(old)):
+            try:
+                new = Path(answer).expanduser()
+                moved = await self.recaster.supervisor.relocate(old, new)
+            except (RecasterError, OSError) as error:
+                self.notify(str(error), title="Not found there", severity="error", timeout=10)
+                continue
+            self.notify(
+                f"{plural(len(moved), 'run')} found in {new}", title=old.name, timeout=8
+            )
+            self.tick()
+            return
+
     def _ask(self, name: CommandName, done: str, **args: Any) -> None:
         if (record := self.table.record()) is not None:
             self.run_worker(self._command(record, name, done, **args), exit_on_error=False)
@@ -325,10 +452,6 @@ class RunsScreen(ModeScreen):
     def action_go_on(self) -> None:
         """After a pause."""
         self._ask(CommandName.RESUME, "training goes on")
-
-    def action_stop(self) -> None:
-        """Save and end."""
-        self._ask(CommandName.STOP, "saving, then it ends", save=True)
 
     def action_save(self) -> None:
         """Save now."""
