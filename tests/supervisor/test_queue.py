@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -431,7 +432,7 @@ def test_three_runs_are_done_in_order_though_keepers_are_killed(queue, workspace
     entries = [queue.get(i) for i in ids]
     assert [e.state for e in entries] == [DONE] * 3
     assert [e.iteration for e in entries] == [120] * 3
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in pairwise(entries):
         assert before.ended <= after.started
     for entry in entries:
         journal = entry.folder.journal.read_bytes()

@@ -203,6 +203,7 @@ class TrainScreen(RunCommands):
                 self._has_losses = len(run.losses) > 0
                 self.refresh_bindings()
             self._version = run.version
+            self.chart.measures = run.measures
             self.chart.set_data(run.losses, run.markers, _loss_names(run), newest_losses(run))
             key = _preview_key(run)
             if key != self._preview_key:
@@ -303,6 +304,7 @@ class TrainScreen(RunCommands):
         self._has_losses = False
         self._preview_key = (0, 0)
         self.preview.clear()
+        self.chart.measures = ()
         self.chart.set_data(None)
         if run is None:
             self.form_model.running = False
@@ -519,6 +521,9 @@ class TrainScreen(RunCommands):
         """Configure another model; the run that is shown goes on by itself."""
         workspace = self.recaster.workspace
         taken = {p.stem for p in workspace.models.glob("*.*")} if workspace else set()
+        if workspace is not None:
+            root = str(workspace.root)
+            taken |= {e.model_name for e in self.recaster.queue.waiting() if e.workspace == root}
         base, number = self.recaster.suggested_model_name, 2
         name = base
         while name in taken:
@@ -635,6 +640,21 @@ class TrainScreen(RunCommands):
     def action_time(self, step: int) -> None:
         """Older or newer preview."""
         self.preview.back_in_time(step)
+
+    def action_time_to(self, end: int) -> None:
+        """The oldest or the newest preview."""
+        self.preview.jump_in_time(end)
+
+    def action_play(self) -> None:
+        """Go through all previews, or stop that."""
+        self.preview.play()
+
+    def action_verdict(self) -> None:
+        """How it does, in full."""
+        from recaster_tui.ui.screens.verdict import VerdictScreen
+
+        if self._shown is not None:
+            self.app.push_screen(VerdictScreen(self._shown))
 
 
 def _meanings(run: Run) -> dict[str, str]:
