@@ -263,14 +263,16 @@ class JobReporter:
         self._events = folder / "events.jsonl"
         self._begun = time.monotonic()
         self._first: int | None = None
+        self._last = 0
         self._told = 0.0
         self._ended = False
 
     def progress(self, current: int, total: int, text: str = "", **counts: int) -> None:
         """At most four times a second, and always when *current* reaches *total*."""
         now = time.monotonic()
-        if self._first is None:
+        if self._first is None or current < self._last:  # the next stage of the work
             self._first, self._begun = current, now  # work found done counts for no speed
+        self._last = current
         if now - self._told < _PROGRESS_EVERY and not (total and current >= total):
             return
         self._told = now

@@ -50,6 +50,7 @@ class TerminalReporter:
         self._told = float("-inf")
         self._begun: float | None = None
         self._first = 0
+        self._last = 0
         self._said: tuple[Any, ...] = ()
         self._stopping = False
         self._old: dict[int, Any] = {}
@@ -59,8 +60,9 @@ class TerminalReporter:
     def progress(self, current: int, total: int, text: str = "", **counts: int) -> None:
         """See :class:`~recaster_tui.jobs.Reporter`."""
         now = time.monotonic()
-        if self._begun is None:
+        if self._begun is None or current < self._last:  # the next stage of the work
             self._begun, self._first = now, current  # work found done counts for no speed
+        self._last = current
         if now - self._begun < self.quiet:
             return
         whole = bool(total) and current >= total

@@ -1,6 +1,7 @@
 """What the frames before and after say of a face."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Chains:
     jump: Floats
     near: list[NDArray[np.intp]]
 
-    @property
+    @cached_property
     def share(self) -> float:
         """How many of the faces are in a chain of four and more, 0 to 1."""
         return float((self.length >= 4).mean()) if self.members else 0.0
@@ -43,7 +44,7 @@ class Chains:
         """The median over the chain of face *i*."""
         return float(np.median(values[self.members[i]]))
 
-    @property
+    @cached_property
     def length(self) -> NDArray[np.intp]:
         """(n,) how many faces each chain has, at most 17."""
         return np.array([len(some) for some in self.members], np.intp)

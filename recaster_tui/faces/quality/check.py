@@ -122,9 +122,13 @@ def check_faceset(folder: Path, *, workers: int = 0, report: Reporter | None = N
     damaged = [Skipped(n, damage[n][1], damage[n][2]) for n in names if n in damage]
     scores: list[FaceScore] = []
     if parts and rows:
-        told.progress(len(names), len(names), "comparing the faces")
+        told.progress(0, 100, "comparing the faces")
         good_names = [name for name in names if name in rows]
-        scores = judge(good_names, chosen(known, [rows[name] for name in good_names]))
+        scores = judge(
+            good_names,
+            chosen(known, [rows[name] for name in good_names]),
+            lambda percent: told.progress(percent, 100, "comparing the faces"),
+        )
     check = Check(
         folder,
         scores,

@@ -91,7 +91,7 @@ def _hashes(crops: NDArray[np.uint8]) -> list[int]:
     for crop in crops:
         low = cv2.dct(cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32))
         terms = low[:_HASH, :_HASH].ravel()[1:]
-        found.append(int("".join("1" if t > np.median(terms) else "0" for t in terms), 2))
+        found.append(int.from_bytes(np.packbits(terms > np.median(terms)).tobytes(), "big"))
     return found
 
 

@@ -5,7 +5,7 @@ the set where a face only stands out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +54,16 @@ class Judged:
     off: Floats
 
 
-def judge(names: Sequence[str], known: Measurements) -> list[FaceScore]:
-    """Score every face; *names* in the order of *known*."""
+def judge(
+    names: Sequence[str], known: Measurements, told: Callable[[int], None] = lambda percent: None
+) -> list[FaceScore]:
+    """Score every face; *names* in the order of *known*.
+
+    Args:
+        told: hears how far it is, 0 to 100.
+    """
     count = len(known)
+    told(0)
     findings: list[list[Finding]] = [[] for _ in range(count)]
     linked = _linked(known)
     for i in range(count):
@@ -70,13 +77,16 @@ def judge(names: Sequence[str], known: Measurements) -> list[FaceScore]:
             words = f"the detector was not sure: {known.doubt[i]}"
             findings[i].append(Finding("doubtful", 0.55, 1.0, 0.0, words))
     clean = np.array([not any(f.severity >= 0.3 for f in some) for some in findings], bool)
+    told(20)
     judged = _compare(known, linked, clean)
+    told(65)
     for i in range(count):
         # A picture that is black, white or out of focus says nothing about what is on it.
         codes = {f.code for f in findings[i] if f.severity >= 0.3}
         if codes.isdisjoint({"dark", "bright", "low-contrast", "blurred", "misaligned"}):
             findings[i] += _strange(known, judged, i)
         findings[i] += _masked(known, i)
+    told(80)
     worth = _worth(known, findings)
     for i, twin in twins(known, worth).items():
         kept = names[twin.kept]
@@ -91,6 +101,7 @@ def judge(names: Sequence[str], known: Measurements) -> list[FaceScore]:
     for i, name in enumerate(names):
         some = tuple(sorted(findings[i], key=lambda f: (-f.severity, order[f.code])))
         scores.append(FaceScore(name, score_of(some), _values(known, judged, i), some))
+    told(100)
     return scores
 
 
@@ -117,7 +128,7 @@ def _compare(known: Measurements, linked: Chains, clean: NDArray[np.bool_]) -> J
 def _exposure(known: Measurements, i: int) -> list[Finding]:
     luma = float(known.value("luma")[i])
     low, high = float(known.value("luma_low")[i]), float(known.value("luma_high")[i])
-    usual = _usual(known, "luma")
+    usual = known.usual("luma")
     if math.isnan(luma):
         return []
     limit = max(DARK, min(DARK_BELOW, DARK_SHARE * usual))
@@ -132,7 +143,7 @@ def _exposure(known: Measurements, i: int) -> list[Finding]:
     if luma > limit:
         words = f"over-exposed: the face's brightness is {luma:.0f} of 255, the set's {usual:.0f}"
         return [Finding("bright", 0.6, luma, limit, words)]
-    usual_span = _usual(known, "luma_high") - _usual(known, "luma_low")
+    usual_span = known.usual("luma_high") - known.usual("luma_low")
     limit = min(FLAT, 0.5 * usual_span)
     if high - low < max(limit, FLAT_SHARE * usual_span):
         words = (
@@ -145,7 +156,7 @@ def _exposure(known: Measurements, i: int) -> list[Finding]:
 
 def _blur(known: Measurements, linked: Chains, i: int) -> list[Finding]:
     blur = float(known.value("blur")[i])
-    usual = _usual(known, "blur")
+    usual = known.usual("blur")
     logs = np.log(np.maximum(known.value("blur"), 0.2))
     spread = 1.4826 * float(np.nanmedian(np.abs(logs - np.nanmedian(logs))))
     limit = min(BLUR, max(BLUR_FROM, usual * max(BLUR_SHARE, math.exp(4 * spread))))
@@ -167,7 +178,7 @@ def _blur(known: Measurements, linked: Chains, i: int) -> list[Finding]:
     if math.isnan(across) or math.isnan(down):
         return []
     worst, name = (across, "blur_across") if across > down else (down, "blur_down")
-    limit = max(BLUR, 2.4 * _usual(known, name))
+    limit = max(BLUR, 2.4 * known.usual(name))
     if worst > limit and worst > 2.0 * min(across, down) and blur > 1.3 * usual:
         way = "sideways" if across > down else "up and down"
         words = f"blurred by motion {way}: edges of {worst:.1f} px, the set's {limit / 2.4:.1f}"
@@ -221,10 +232,10 @@ def _metadata(known: Measurements, i: int) -> list[Finding]:
         words = "the landmarks are upside down or mirrored"
         return [Finding("misaligned", 1.0, 1.0, 0.0, words)]
     error = float(known.value("shape_error")[i])
-    limit = max(SHAPE_ERROR, SHAPE_SHARE * _usual(known, "shape_error"))
+    limit = max(SHAPE_ERROR, SHAPE_SHARE * known.usual("shape_error"))
     if error > limit:
         words = f"the landmarks are no face: off by {error:.0%} of its size, the set's by " + (
-            f"{_usual(known, 'shape_error'):.0%}"
+            f"{known.usual('shape_error'):.0%}"
         )
         return [Finding("misaligned", _steep(error / limit, 0.6), error, limit, words)]
     return []
@@ -301,7 +312,7 @@ def _covered(judged: Judged, i: int, slack: float) -> list[Finding]:
 
 def _masked(known: Measurements, i: int) -> list[Finding]:
     share = float(known.value("masked_out")[i])
-    limit = max(MASKED_OUT, _usual(known, "masked_out") + 0.2)
+    limit = max(MASKED_OUT, known.usual("masked_out") + 0.2)
     if math.isnan(share) or share <= limit:
         return []
     words = f"its mask leaves out {share:.0%} of the face"
@@ -356,12 +367,6 @@ def _values(known: Measurements, judged: Judged, i: int) -> dict[str, float]:
         "occluded": float(looks.covered[i]),
         "unlike": unlike,
     }
-
-
-def _usual(known: Measurements, name: str) -> float:
-    values = known.value(name)
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if len(values) else math.nan
 
 
 def _steep(ratio: float, least: float = 0.5) -> float:

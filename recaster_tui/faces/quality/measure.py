@@ -1,8 +1,9 @@
 """What is measured of one face by itself; nothing here knows of the others."""
 
+import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -290,6 +291,8 @@ class Measurements:
     digest: NDArray[np.uint32]
     frame: list[str]
     doubt: list[str]
+    # Asked once for each face, and the same for all.
+    _usual: dict[str, float] = field(init=False, default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -297,3 +300,11 @@ class Measurements:
     def value(self, name: str) -> NDArray[np.float32]:
         """(n,) one value of every face."""
         return self.values[:, _INDEX[name]]
+
+    def usual(self, name: str) -> float:
+        """The median of one value; NaN where no face has it."""
+        if name not in self._usual:
+            known = self.value(name)
+            known = known[np.isfinite(known)]
+            self._usual[name] = float(np.median(known)) if len(known) else math.nan
+        return self._usual[name]
