@@ -472,7 +472,8 @@ class RunsScreen(ModelKeys):
         records.sort(key=lambda r: r.created)
         supervisor = self.recaster.supervisor
         runs = [supervisor.run(record.run_id) for record in records]
-        self.app.push_screen(CompareScreen(records[0], records[1], runs, supervisor.history))
+        gone = supervisor.gone
+        self.app.push_screen(CompareScreen(records[0], records[1], runs, supervisor.history, gone))
 
     def action_queue(self) -> None:
         """What waits for its turn."""

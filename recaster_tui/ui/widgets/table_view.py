@@ -106,6 +106,7 @@ class TableView(ScrollView, can_focus=True):
         self.hint = self.EMPTY
         self.more = ""
         self._places: list[_Place] = []
+        self._laid_out = 0
         self._drawn: dict[int, tuple[str, tuple[Cell, ...]]] = {}
 
     # -- what subclasses say --------------------------------------------------------------------
@@ -207,7 +208,7 @@ class TableView(ScrollView, can_focus=True):
         return self.COLUMNS
 
     def _layout_columns(self) -> None:
-        width = self.scrollable_content_region.width
+        width = self._laid_out = self.scrollable_content_region.width
         chosen = list(self.columns())
         while len(chosen) > 1 and sum(c.width + 1 for c in chosen) > width:
             chosen.remove(max(chosen, key=lambda c: c.rank))
@@ -307,7 +308,8 @@ class TableView(ScrollView, can_focus=True):
         """The titles stay on top; rows scroll below them."""
         width, colours = self.size.width, self.colours
         base = self.rich_style
-        if not self._places:
+        if not self._places or self._laid_out != self.scrollable_content_region.width:
+            self._drawn.clear()  # a scrollbar has come or gone
             self._layout_columns()
         if y == 0:
             cells = tuple(((self.heading(p.column), colours.muted()),) for p in self._places)
