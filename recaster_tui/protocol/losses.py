@@ -51,5 +51,16 @@ def read_losses(path: Path, start_row: int = 0) -> np.ndarray:
             raw = file.read()
     except FileNotFoundError:
         return np.empty(0, LOSS_DTYPE)
+    return whole_rows(raw)
+
+
+def whole_rows(raw: bytes) -> np.ndarray:
+    """The rows in *raw*, without a torn last one and without what a power cut left of the rest.
+
+    The file is not synced row by row: rows that had no time to reach the disk may be zeros, and
+    iterations count from 1.
+    """
     whole = len(raw) // LOSS_DTYPE.itemsize * LOSS_DTYPE.itemsize
-    return np.frombuffer(raw[:whole], LOSS_DTYPE)
+    rows = np.frombuffer(raw[:whole], LOSS_DTYPE)
+    blank = np.flatnonzero(rows["iteration"] == 0)
+    return rows[: blank[0]] if len(blank) else rows

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recaster_tui.protocol import LOSS_DTYPE
+from recaster_tui.protocol.losses import whole_rows
 from recaster_tui.supervisor.launcher import Launcher
 
 LossArray = npt.NDArray[np.void]
@@ -72,7 +73,7 @@ class LossBuffer:
                 )
             except FileNotFoundError:
                 return changed
-            new = np.frombuffer(raw[: len(raw) // _ROW * _ROW], LOSS_DTYPE)
+            new = whole_rows(raw)
             if back:
                 # Bytes, since a NaN is not equal to itself.
                 if new[:1].tobytes() != self._store[self._count - 1 : self._count].tobytes():

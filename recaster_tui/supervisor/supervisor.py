@@ -713,7 +713,8 @@ def _newest_change(folder: RunFolder) -> float:
 
 def _news(folder: RunFolder, record: RunRecord) -> bool:
     try:
-        if folder.journal.stat().st_size > record.journal_bytes:
+        # Shorter after a power cut, which may take the last lines along.
+        if folder.journal.stat().st_size != record.journal_bytes:
             return True
         return folder.process.stat().st_mtime > record.updated
     except OSError:

@@ -99,7 +99,7 @@ class Tap:
         if dir_fd is not None:
             place = Path(path_of(dir_fd)) / place
         text = f"{os.path.realpath(place.parent)}{os.sep}{place.name}"
-        if not text.startswith(self._root):
+        if not f"{text}{os.sep}".startswith(self._root):
             return None
         return FileOp(kind, text, thread=threading.current_thread().name, **more)
 

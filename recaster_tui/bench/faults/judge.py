@@ -219,6 +219,8 @@ def inspect_losses(path: Path, story: Story) -> list[str]:
     except FileNotFoundError:
         return ["losses.bin is missing"] if story.losses else []
     rows = np.frombuffer(raw[: len(raw) // _ROW.itemsize * _ROW.itemsize], _ROW)
+    if len(blank := np.flatnonzero(rows["iteration"] == 0)):
+        rows = rows[: blank[0]]  # zeros, from a power cut: no row is of iteration 0
     if not np.array_equal(rows["iteration"], np.arange(1, len(rows) + 1)):
         return ["losses.bin has gaps"]
     values = rows["src"]

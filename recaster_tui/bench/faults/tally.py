@@ -98,7 +98,7 @@ def _print_text(report: Report) -> None:
         title=f"Killed on purpose (seed {report.seed}, {report.seconds / 60:.1f} minutes)",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         caption="lost, saved: iterations that a save had been announced for, most and sum; "
         "unsaved: those since the last save, at most; rounds with faults, of history or others; "
         "restart: slowest start after it; +n: other states that the disk might have been in "

@@ -122,7 +122,7 @@ def place_of(op: FileOp, root: str) -> set[str]:
     always ``any``."""
     parts = Path(op.path).relative_to(root).parts
     found = {"any"}
-    if parts[0] == "model" and len(parts) > 2:
+    if parts[:1] == ("model",) and len(parts) > 2:
         head = parts[2].removeprefix(".")
         if head.startswith("CURRENT"):
             found.add("save" if op.thread == "saver" else "rollback")
@@ -130,7 +130,7 @@ def place_of(op: FileOp, root: str) -> set[str]:
             found.add("save")
         elif head in ("backups", "snapshots"):
             found.add(head.removesuffix("s"))
-    elif parts[0] == "runs" and len(parts) > 2:
+    elif parts[:1] == ("runs",) and len(parts) > 2:
         name = parts[2].lstrip(".")
         for word in ("journal", "losses", "previews"):
             if name.startswith(word):
