@@ -13,6 +13,8 @@ _TITLES = {
     "check": "Checking facesets with planted faults",
     "quality": "What training reaches, against exact truth",
     "faults": "Killing it on purpose",
+    "save": "Saving while training goes on",
+    "long-run": "Attaching to a run of half a million iterations",
 }
 KINDS = tuple(_TITLES)
 
@@ -30,7 +32,7 @@ def main(what: str, *, as_json: bool = False, rounds: int | None = None) -> int:
     """
     if what not in KINDS:
         raise BadInputError(f"no benchmark called {what!r}", hint="there is: " + ", ".join(KINDS))
-    module = import_module(f"recaster_tui.bench.{what}")
+    module = import_module(f"recaster_tui.bench.{what.replace('-', '_')}")
     if what == "faults":  # a table of its own
         result: int = module.main(rounds, as_json=as_json)
         return result

@@ -27,9 +27,8 @@ from fault_kit import (
 
 from recaster_tui.checkpoints import files, snapshots, store
 from recaster_tui.checkpoints.files import NoRoomError
-from recaster_tui.options import ModelClass
 from recaster_tui.protocol import EventType, read_losses, read_run_spec
-from recaster_tui.supervisor import Run, RunRequest, Supervisor
+from recaster_tui.supervisor import Run
 from recaster_tui.supervisor.launcher import ProcessId
 from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.run import DISK_FULL, write_process
@@ -71,7 +70,7 @@ async def test_a_full_disk_stops_no_run_and_is_all_over_once_there_is_room(tmp_p
             filler = disk / "filler"
             filler.write_bytes(bytes((32 - 3) << 20))
             tell(folder, "save", "no-room")
-            answer = wait_for(folder, lambda found: [a for a in of(found, "ack")])[-1]
+            answer = wait_for(folder, lambda found: list(of(found, "ack")))[-1]
             assert (answer["id"], answer["ok"]) == ("no-room", False)
             (warning,) = warnings(journal(folder), "disk-full")
             assert "the disk is full: 3 MB are free" in warning["message"]
