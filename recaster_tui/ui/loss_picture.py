@@ -34,10 +34,14 @@ class View:
 
 @dataclass(frozen=True)
 class Drawing:
-    """The picture, the ends of its x axis and the buckets behind it by loss name."""
+    """The picture, the ends of its axes and the buckets behind it by loss name.
+
+    ``heights`` are logarithms to base 10 where the axis is logarithmic.
+    """
 
     picture: Picture
     axis: tuple[float, float]
+    heights: tuple[float, float]
     series: Mapping[str, decimate.Buckets]
 
 
@@ -84,7 +88,7 @@ class LossPlotter:
         if self._picture is None or source != self._source:
             self._source = source
             self._picture = draw(view.width, view.height, lines, x_axis, y_axis, marker=view.marker)
-        return Drawing(self._picture, (low, high), series)
+        return Drawing(self._picture, (low, high), (y_axis.low, y_axis.high), series)
 
 
 def _band(found: decimate.Buckets, edges: np.ndarray, colour: Rgb) -> Line:

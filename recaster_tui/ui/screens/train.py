@@ -521,9 +521,7 @@ class TrainScreen(RunCommands):
         """Configure another model; the run that is shown goes on by itself."""
         workspace = self.recaster.workspace
         taken = {p.stem for p in workspace.models.glob("*.*")} if workspace else set()
-        if workspace is not None:
-            root = str(workspace.root)
-            taken |= {e.model_name for e in self.recaster.queue.waiting() if e.workspace == root}
+        taken |= self._queued_names()
         base, number = self.recaster.suggested_model_name, 2
         name = base
         while name in taken:
@@ -554,7 +552,15 @@ class TrainScreen(RunCommands):
             again = self.recaster.would_resume(form.model, form.values, form.name, form.device)
             if again is not (action == "start_again"):
                 return False
+        if action == "new" and self.is_mounted and self.form_model.name in self._queued_names():
+            return True
         return allowed(action, self.recaster.current_run if self.is_mounted else None)
+
+    def _queued_names(self) -> set[str]:
+        """Models of this workspace that wait for their turn."""
+        workspace = self.recaster.workspace
+        root = str(workspace.root) if workspace is not None else None
+        return {e.model_name for e in self.recaster.queue.waiting() if e.workspace == root}
 
     async def action_start(self) -> None:
         """Begin, or go on with, the configured model."""
@@ -617,6 +623,7 @@ class TrainScreen(RunCommands):
             return
         text = added_text(entry, QueueView.of(app.queue), app.supervisor.live_runs())
         self.notify(text, title=f"{entry.model_name} is in the queue", timeout=8)
+        self.refresh_bindings()  # n: the next one
         app.wake_queue()
 
     # -- chart and preview ----------------------------------------------------------------------

@@ -38,6 +38,19 @@ TRAIN_KEYS: list[BindingType] = [
     Binding("e", "smooth", "Smoothing of the curve", show=False, id="train-smooth"),
     Binding("left_square_bracket", "time(-1)", "Older preview", show=False, id="train-older"),
     Binding("right_square_bracket", "time(1)", "Newer preview", show=False, id="train-newer"),
+    Binding("left_curly_bracket", "time_to(0)", "First preview", show=False, id="train-oldest"),
+    Binding("right_curly_bracket", "time_to(-1)", "Newest preview", show=False, id="train-newest"),
+    Binding(
+        "a",
+        "play",
+        "Play the previews",
+        show=False,
+        id="train-play",
+        tooltip="Go through the previews from the oldest to the newest; again stops",
+    ),
+    Binding(
+        "i", "verdict", "Is it done?", show=False, id="train-verdict", tooltip="Verdict and figures"
+    ),
     Binding("c", "form", "Hide or show the configuration", show=False, id="train-form"),
     Binding(
         "greater_than_sign",
@@ -74,9 +87,9 @@ def allowed(action: str, run: Run | None) -> bool:
             return state is RunState.PAUSED
         case "stop" | "stop_unsaved" | "save" | "backup" | "preview":
             return live
-        case "new":
+        case "new" | "verdict":
             return run is not None
-        case "view" | "time" | "full":
+        case "view" | "time" | "time_to" | "play" | "full":
             return run is not None and bool(run.previews)
         case "range" | "log" | "smooth":
             return run is not None and len(run.losses) > 0

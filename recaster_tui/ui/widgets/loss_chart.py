@@ -1,9 +1,11 @@
 """The loss chart: plotext's picture, fed with few points and repainted by changed rows only."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recaster_tui.supervisor import Marker
+    from recaster_tui.supervisor.measures import Measure
     from recaster_tui.ui import decimate
     from recaster_tui.ui.loss_picture import LossPlotter
     from recaster_tui.ui.plot import Picture, Rgb
@@ -33,6 +36,9 @@ MARKS: dict[str, tuple[str, str]] = {
     "saved": ("·", "text"),
 }
 """Glyph and colour of each kind of mark; earlier kinds hide later ones in the same column."""
+
+RING = "○"
+"""A measurement on held-out faces."""
 
 _BAND = 0.62  # how far the band behind a curve fades into the background
 _SLOWEST_SHARE = 0.03  # of one core that drawing may take
@@ -72,6 +78,7 @@ class LossChart(Lines, can_focus=True):
         self.marker = "braille"
         self.cursor: int | None = None
         self.loss_names: tuple[str, ...] = ("src", "dst")
+        self.measures: Sequence[Measure] = ()
         self._rows: np.ndarray | None = None
         self._marks: Sequence[Marker] = ()
         self._picture: Picture | None = None
@@ -79,6 +86,7 @@ class LossChart(Lines, can_focus=True):
         self._plotter: LossPlotter | None = None
         self._styles: dict[Rgb, Style] = {}
         self._axis = (0.0, 1.0)
+        self._heights = (0.0, 1.0)
         self._newest: dict[str, float] = {}
         self._due = 0.0
         self._pending = False
@@ -160,7 +168,7 @@ class LossChart(Lines, can_focus=True):
             self.marker,
         )
         drawing = self._plotter.draw(self._rows, view, pairs)
-        self._series, self._axis = drawing.series, drawing.axis
+        self._series, self._axis, self._heights = drawing.series, drawing.axis, drawing.heights
         return drawing.picture
 
     # -- drawing --------------------------------------------------------------------------------
@@ -177,6 +185,7 @@ class LossChart(Lines, can_focus=True):
             for text, rgb in row:
                 line.add(text, self._styles.get(rgb, axis_style) if rgb else axis_style)
             strips.append(line.strip(width))
+        self._add_measures(strips, colours)
         column = self._cursor_column()
         if column is not None:
             tint = colours.tint("text", 0.25)
@@ -186,6 +195,27 @@ class LossChart(Lines, can_focus=True):
                 if len(parts) == 3:
                     strips[y] = Strip.join([parts[0], parts[1].apply_style(tint), parts[2]])
         return strips
+
+    def _add_measures(self, strips: list[Strip], colours: Palette) -> None:
+        """A ring for each measurement on held-out faces, over the curves."""
+        picture = self._picture
+        assert picture is not None
+        low, high = self._heights
+        tall = picture.bottom - picture.top
+        rings: dict[tuple[int, int], str] = {}
+        for measure in self.measures:
+            column = self._column_of(measure.iteration)
+            for key in self.loss_names:
+                value = measure.losses[key].held_out if key in measure.losses else 0.0
+                if column is None or not value > 0:
+                    continue
+                height = math.log10(value) if self.log_scale else value
+                if low <= height <= high:
+                    up = min(int((height - low) / (high - low) * tall), tall - 1)
+                    rings[picture.bottom - 1 - up, column] = key
+        for (row, column), key in rings.items():
+            style = colours.style(f"loss-{key}", bold=True)
+            strips[row + 2] = _put(strips[row + 2], column, Segment(RING, style))
 
     def _nothing(self, width: int, height: int, colours: Palette) -> list[Strip]:
         empty = Words().strip(width)
@@ -209,6 +239,8 @@ class LossChart(Lines, can_focus=True):
             left.add(f"{name} ", colours.muted())
             left.add(words.loss(self._value(key, column)), colours.style("text", bold=True))
         if column is None:
+            if any(m.losses for m in self.measures):
+                left.add(f"   {RING} held-out", colours.muted())
             return left.strip(width)
         at = self._iteration_at(column)
         right = Words().add("at ", colours.muted()).add(words.count(at), colours.style("accent"))
@@ -350,3 +382,9 @@ class LossChart(Lines, can_focus=True):
         super().notify_style_update()
         if self.is_mounted and self._picture is not None:
             self._request(now=True)
+
+
+def _put(strip: Strip, column: int, segment: Segment) -> Strip:
+    """*strip* with the cell at *column* replaced."""
+    before, _, after = strip.divide([column, column + 1, strip.cell_length])
+    return Strip.join([before, Strip([segment], 1), after])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 
 from recaster_tui.ui import words
 from recaster_tui.ui.widgets.panel import Lines, Words
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from recaster_tui.ui.halfblock import TileLayout
 
 log = logging.getLogger(__name__)
+
+PLAY_SECONDS = 0.3
+"""Between two pictures of a preview that is played."""
 
 _SCALE = 10  # pixels of a sharp picture for each cell of width
 _WIDEST = 800
@@ -69,6 +74,7 @@ class PreviewWidget(Lines, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._previews: list[Preview] = []
+        self._present: list[Preview] = []
         self._view = ""
         self._at: int | None = None  # iteration looked at; None follows the newest
         self._zoom = 0
@@ -80,6 +86,7 @@ class PreviewWidget(Lines, can_focus=True):
         self._layout_now: TileLayout | None = None
         self._columns: tuple[str, ...] = ()
         self._failed = ""
+        self._playing: Timer | None = None
         self.want_picture = False
         self.picture: PilImage | None = None
 
@@ -88,6 +95,7 @@ class PreviewWidget(Lines, can_focus=True):
     def set_previews(self, previews: "list[Preview]") -> None:
         """Take the run's previews, oldest first; the newest is shown unless looking back."""
         self._previews = previews
+        self._find_present()
         self._show()
 
     @property
@@ -104,12 +112,29 @@ class PreviewWidget(Lines, can_focus=True):
         """Another run: forget the old pictures."""
         self._previews, self._at, self._pixels, self._on_screen = [], None, None, None
         self._wanted, self._failed = None, ""
+        self._present = []
+        self.stop_playing()
         self._show()
 
-    @property
-    def _present(self) -> "list[Preview]":
-        """Previews whose files are still there: old ones are thinned out."""
-        return [p for p in self._previews if any(v.path.is_file() for v in p.views)]
+    def _find_present(self) -> None:
+        """Which previews can be gone through, oldest first.
+
+        Files of old ones are thinned out; and where training went back, what was shown after that
+        iteration is of a model that is no more.
+        """
+        there: set[str] = set()
+        for folder in {view.path.parent.parent for p in self._previews[-1:] for view in p.views}:
+            try:
+                there.update(entry.name for entry in os.scandir(folder))
+            except OSError:
+                continue
+        present: list[Preview] = []
+        for preview in self._previews:
+            while present and present[-1].iteration >= preview.iteration:
+                present.pop()
+            if any(view.path.parent.name in there for view in preview.views):
+                present.append(preview)
+        self._present = present
 
     @property
     def current(self) -> "Preview | None":
@@ -117,9 +142,9 @@ class PreviewWidget(Lines, can_focus=True):
         if not self._previews:
             return None
         if self._at is not None:
-            for preview in reversed(self._previews):
-                if preview.iteration == self._at:
-                    return preview
+            for preview in reversed(self._present):
+                if preview.iteration <= self._at:
+                    return preview  # itself, or the last before it where it was thinned out
         return self._previews[-1]
 
     @property
@@ -150,7 +175,18 @@ class PreviewWidget(Lines, can_focus=True):
             return ""
         seconds = max(0.0, (now if now is not None else time.time()) - preview.t)
         text = f"iteration {words.count(preview.iteration)} · {words.duration(seconds)} ago"
-        return text + (" · looking back" if self._at is not None else "")
+        if self._at is None:
+            return text
+        return f"{text} · looking back {self.position}"
+
+    @property
+    def position(self) -> str:
+        """``14/37``: which of the previews that are still on disk."""
+        current = self.current
+        if current is None:
+            return ""
+        number = sum(p.iteration <= current.iteration for p in self._present)
+        return f"{number}/{len(self._present)}"
 
     def next_view(self, step: int) -> None:
         """Next or previous view, wrapping."""
@@ -164,17 +200,59 @@ class PreviewWidget(Lines, can_focus=True):
 
     def back_in_time(self, step: int) -> None:
         """Older (-1) or newer (1); past the newest the picture follows training again."""
-        present = self._present
-        current = self.current
-        if current is None or not present:
+        self.stop_playing()
+        self._step(step)
+
+    def jump_in_time(self, end: int) -> None:
+        """To the oldest (0) or the newest (-1), which follows training again."""
+        self.stop_playing()
+        self._find_present()
+        self._look_at(0 if end == 0 else len(self._present))
+
+    def play(self) -> None:
+        """Go through the previews, from the one looked at or the oldest; again stops."""
+        if self._playing is not None:
+            self.stop_playing()
             return
-        iterations = [p.iteration for p in present]
-        if current.iteration in iterations:
-            index = iterations.index(current.iteration) + step
-        else:
-            index = len(iterations) - 1
+        self._find_present()
+        if self._at is None:
+            self._look_at(0)
+        if self._at is not None:
+            self._playing = self.set_interval(PLAY_SECONDS, self._play_on)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the previews are passing by."""
+        return self._playing is not None
+
+    def stop_playing(self) -> None:
+        """Stay at the picture shown."""
+        if self._playing is not None:
+            self._playing.stop()
+            self._playing = None
+
+    def _play_on(self) -> None:
+        if self._loading is not None and not self._loading.done():
+            return  # a slow disk shows each of them nevertheless
+        self._step(1)
+        if self._at is None:
+            self.stop_playing()
+
+    def _step(self, step: int) -> None:
+        current = self.current
+        if current is None:
+            return
+        self._find_present()
+        older = sum(p.iteration < current.iteration for p in self._present)
+        there = any(p.iteration == current.iteration for p in self._present)
+        # Where it is gone meanwhile, the next newer one has taken its place.
+        self._look_at(older + step - (not there and step > 0))
+
+    def _look_at(self, index: int) -> None:
+        """The preview of this place, or of the nearest one; the newest is followed."""
         index = max(0, index)
-        self._at = None if index >= len(iterations) - 1 else iterations[index]
+        newest = index >= len(self._present) - 1
+        self._at = None if newest else self._present[index].iteration
         self._show()
 
     def action_zoom(self, step: int) -> None:

@@ -8,6 +8,7 @@ from textual.strip import Strip
 from recaster_tui.ui import words
 from recaster_tui.ui.palette import Palette
 from recaster_tui.ui.widgets.panel import Lines, Words, sides
+from recaster_tui.ui.widgets.verdict import verdict_line
 
 if TYPE_CHECKING:
     from recaster_tui.supervisor import Run
@@ -52,19 +53,27 @@ class StatusLine(Lines):
         self.update_lines()
 
     def lines(self, width: int, height: int) -> list[Strip]:
-        """First line: state and progress. Second: losses, speed. Third: last save, machine."""
+        """State and progress; losses and speed; last save and machine; how it does.
+
+        Where there are but three lines, last save and machine go; where two, the verdict, too.
+        """
         colours = self.colours
         run = self.run
         if run is None:
             first = Words().add(" ○ no run yet", colours.muted(bold=True))
             second = Words().add("   s starts training with the configuration", colours.muted())
             return [first.strip(width), second.strip(width)][:height]
-        alone = height < 3
+        judged = str(run.state) != "starting" and len(run.losses) > 0
+        alone = height < 3 + judged
         result = [
             self._first(run, width, colours),
             self._second(run, width, colours, alone=alone),
         ]
-        return [*result, self._third(run, width, colours)][:height]
+        if not alone:
+            result.append(self._third(run, width, colours))
+        if judged:
+            result.append(verdict_line(run, width, colours))
+        return result[:height]
 
     @staticmethod
     def _loading(run: "Run") -> bool:
