@@ -222,6 +222,7 @@ class Facts:
     def _restored(self, event: Event) -> None:
         data = event.data
         self.iteration = self.saved_iteration = at = as_int(data.get("to_iteration"))
+        self.saved_at = event.t
         options = data.get("options")
         if isinstance(options, dict):
             self.options = {**self.options, **options}
@@ -282,6 +283,12 @@ class Facts:
         self.notice_count += 1
         self.notices.append(Notice(level, code, message, when, hint, count, files))
         del self.notices[:-_KEEP_NOTICES]
+
+    def silent(self) -> None:
+        """Nothing was said for so long that nobody can have been training: it stopped then."""
+        if self.clock_since is not None:
+            self.trained_seconds += max(0.0, self.last_t - self.clock_since)
+            self.clock_since = None
 
     def clock(self, state: RunState, t: float) -> None:
         """Count the time of training: the trainer is in *state* since *t*."""

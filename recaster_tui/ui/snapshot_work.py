@@ -24,7 +24,7 @@ from recaster_tui.checkpoints.store import TEMPORARY, current_name, verify
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor.restoring import Restored, beside_trainer, disk_words, restore_point
-from recaster_tui.ui import words
+from recaster_tui.ui import clock, words
 
 if TYPE_CHECKING:
     from recaster_tui.supervisor import Run, Supervisor
@@ -55,11 +55,11 @@ def signature(folder: Path) -> tuple[float, ...]:
     return tuple(found)
 
 
-def suggested_name(folder: Path, iteration: int) -> str:
-    """``at 12,345``, or with a number behind where that is taken."""
+def suggested_name(folder: Path, iteration: int | None) -> str:
+    """``at 12,345``, or the time where it is not known yet; with a number where it is taken."""
     taken = {p.name.casefold() for p in restore_points(folder)}
-    base = name = f"at {words.count(iteration)}"
-    number = 2
+    base = f"at {words.count(iteration)}" if iteration is not None else clock.stamp(clock.now())
+    name, number = base, 2
     while name.casefold() in taken:
         name, number = f"{base} ({number})", number + 1
     return name

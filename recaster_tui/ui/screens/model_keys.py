@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
+from recaster_tui.checkpoints.store import iteration_of
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.ui import snapshot_work, stopping
@@ -108,14 +109,13 @@ class ModelKeys(ModeScreen):
     async def _snapshot(self) -> None:
         from recaster_tui.ui.screens.snapshots import ask_snapshot
 
-        folder = self.kept_model()
-        if folder is None or snapshot_work.current_generation(folder) is None:
+        folder, supervisor = self.kept_model(), self.recaster.supervisor
+        current = snapshot_work.current_generation(folder) if folder is not None else None
+        run = snapshot_work.trainer_of(supervisor, folder) if folder is not None else None
+        if folder is None or (current is None and run is None):
             self.notify("nothing of this model is saved yet", title="Snapshot", timeout=5)
             return
-        supervisor = self.recaster.supervisor
-        run = snapshot_work.trainer_of(supervisor, folder)
-        current = snapshot_work.current_generation(folder)
-        at = run.iteration if run is not None else int(current.name[:9]) if current else 0
+        at = run.iteration if run is not None else iteration_of(current) if current else 0
         answer = await ask_snapshot(self, folder, at)
         if answer is None:
             return

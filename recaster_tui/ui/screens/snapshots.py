@@ -15,7 +15,7 @@ from textual.widgets import Input
 from recaster_tui.checkpoints.lock import is_run, lock_holder
 from recaster_tui.checkpoints.snapshots import RestorePoint, check_name
 from recaster_tui.errors import BadInputError, RecasterError
-from recaster_tui.supervisor import Run
+from recaster_tui.supervisor import Run, RunState
 from recaster_tui.ui import clock, snapshot_work, words
 from recaster_tui.ui.screens.base import ModeScreen
 from recaster_tui.ui.screens.dialog_words import AskWords, Line
@@ -112,7 +112,7 @@ class SnapshotsScreen(ModeScreen):
 
     def reload(self) -> None:
         """Read the folder again, in a thread."""
-        self.run_worker(self._load(), group="load", exclusive=True, exit_on_error=False)
+        self.run_worker(self._load, group="load", exclusive=True, exit_on_error=False)
 
     async def _load(self) -> None:
         def read() -> tuple[tuple[float, ...], list[RestorePoint], Path | None]:
@@ -136,7 +136,8 @@ class SnapshotsScreen(ModeScreen):
         self.table.update_visible()
 
     def _look(self) -> None:
-        self._holder = lock_holder(self.folder) if not self.busy else None
+        if not self.busy:  # else it may be we ourselves
+            self._holder = lock_holder(self.folder)
 
     def _show(self) -> None:
         shown = arrange(self._points, self.table.order, self.query_text)
@@ -267,10 +268,8 @@ class SnapshotsScreen(ModeScreen):
             return action in ("leave", "pane")
         point = self.table.point
         match action:
-            case "restore" | "export" | "detail" | "rename":
+            case "restore" | "export" | "detail" | "rename" | "note" | "delete":
                 return point is not None
-            case "note" | "delete":
-                return point is not None and point.kind != "generation"
             case "new":
                 return self._current is not None
         return True
@@ -338,8 +337,8 @@ class SnapshotsScreen(ModeScreen):
             "keeping a snapshot",
             lambda: snapshot_work.keep(supervisor, self.folder, name, note, source),
             str,
-            total=size,
-            places=(self.folder / "snapshots",),
+            # A trainer saves first: a generation, then its copy.
+            total=size if source is not None or run is None else 2 * size,
         )
 
     async def _rename(self, point: RestorePoint) -> None:
@@ -363,10 +362,20 @@ class SnapshotsScreen(ModeScreen):
                 lambda p: f"'{point.name}' is called '{p.name}' now",
             )
 
+    def _own(self, what: str) -> RestorePoint | None:
+        """The row, where it is a snapshot or a backup; else it is said why not."""
+        point = self.table.point
+        if point is not None and point.kind == "generation":
+            name = self.table.name_of(point)
+            text = f"{name} has no {what}: later saves replace it; e keeps it"
+            self.notify(text, timeout=5)
+            return None
+        return point
+
     def action_note(self) -> None:
         """A few words."""
-        point = self.table.point
-        if point is None or point.kind == "generation":
+        point = self._own("note")
+        if point is None:
             return
 
         def answered(answer: dict[str, str] | None) -> None:
@@ -390,8 +399,8 @@ class SnapshotsScreen(ModeScreen):
 
     def action_delete(self) -> None:
         """For ever; asks first."""
-        point = self.table.point
-        if point is None or point.kind == "generation":
+        point = self._own("need to be deleted")
+        if point is None:
             return
         what = f"{point.kind} '{printable(point.name)}'"
         note = f"\n{printable(point.note)}" if point.note else ""
@@ -518,7 +527,10 @@ async def ask_snapshot(
         what = f"{run.spec.model_name} is saved now and kept under a name; training goes on."
     else:
         what = f"Iteration {words.count(iteration)}, the last save, is kept under a name, for good."
-    name = await asyncio.to_thread(snapshot_work.suggested_name, folder, iteration)
+    # A trainer saves where it is by then.
+    moving = source is None and run is not None and run.state is not RunState.PAUSED
+    at = None if moving else iteration
+    name = await asyncio.to_thread(snapshot_work.suggested_name, folder, at)
     note = source.note if source is not None else ""
     return await screen.app.push_screen_wait(
         AskWords(
