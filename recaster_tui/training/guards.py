@@ -20,7 +20,7 @@ With :data:`MINIMUM` this makes a thousand without a judgement, as the options s
 """
 EVERY = 25
 RATIO = 2.5
-DEVIATIONS = 12.0
+DEVIATIONS = 6.0
 _LEAST_LOSS = 1e-6
 _MARGIN = 5
 
@@ -48,6 +48,7 @@ class SpikeGuard:
     Attributes:
         on: whether it judges.
         ratio: times its usual value that a loss must be.
+        deviations: standard deviations that it must be away as well.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class SpikeGuard:
     ) -> None:
         self.on = True
         self.ratio = ratio
-        self._deviations = deviations
+        self.deviations = deviations
         self._names = names
         self._values: deque[tuple[int, float, float]] = deque(maxlen=BASELINE + RECENT)
         self._left_out: set[int] = set()
@@ -111,9 +112,9 @@ class SpikeGuard:
         for column, name in enumerate(self._names, start=1):
             values = table[:, column]
             base, recent = values[:-RECENT], values[-RECENT:]
-            middle = float(np.median(base))
-            spread = 1.4826 * float(np.median(np.abs(base - middle)))
-            limit = max(self.ratio * middle, middle + self._deviations * spread, _LEAST_LOSS)
+            # A loss that falls is lower at the end of the baseline; one that climbs, at its start.
+            usual = [_usual(base, self), _usual(base[-(MINIMUM - RECENT) :], self)]
+            limit, middle = min(usual)
             limits.append(limit)
             # Both halves: a wave that is already over is no reason to roll back.
             halves = np.median(recent.reshape(2, -1), axis=1)
@@ -126,6 +127,13 @@ class SpikeGuard:
                 worst = Trouble("spike", max(1, onset - _MARGIN), message)
         self._limits = (limits[0], limits[-1] if len(limits) > 1 else np.inf)
         return worst
+
+
+def _usual(base: np.ndarray, guard: SpikeGuard) -> tuple[float, float]:
+    """What a loss must exceed to be none of *base*'s kind, and their median."""
+    middle = float(np.median(base))
+    spread = 1.4826 * float(np.median(np.abs(base - middle)))
+    return max(guard.ratio * middle, middle + guard.deviations * spread, _LEAST_LOSS), middle
 
 
 def _change(above: np.ndarray) -> int:

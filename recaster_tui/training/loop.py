@@ -25,6 +25,7 @@ from recaster_tui.training.failures import (
     StopRequested,
     TornUpdateError,
     describe,
+    is_out_of_memory,
 )
 from recaster_tui.training.guards import Trouble
 from recaster_tui.training.history import LossHistory
@@ -190,7 +191,20 @@ class Trainer:
             return self._batch, False  # the model will not look at it
         worst = self._worst.take() if self.options.retrain_worst else None
         self._chosen = worst is not None
-        return (self._data.next_batch(), True) if worst is None else (worst, False)
+        return (self._fresh_batch(), True) if worst is None else (worst, False)
+
+    def _fresh_batch(self) -> Batch:
+        """A batch of the data, which is made on the device, too, and may find no room there."""
+        while True:
+            try:
+                return self._data.next_batch()
+            except Exception as error:
+                if not is_out_of_memory(error) or self.model.pieces >= MOST_PIECES:
+                    raise
+            self.model.pieces *= 2  # the step then leaves more room
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self._tell_pieces()
 
     def _ended(self) -> bool:
         if self._stop.event.is_set():
@@ -343,7 +357,8 @@ class Trainer:
         self._look()
         first = self._saver.saved is None and self.iteration == 1 and not self._saver.busy
         due = first or self._saver.due(self.options.autosave_seconds)
-        # What may be bad is not saved by itself: the guards decide first.
+        if due:
+            self._tell()  # what may be bad is not saved by itself: the guards decide first
         if due and self._look(saving=True) and not self.watch.suspicious:
             backup = self._backup_due()
             if backup or self._unsaved():

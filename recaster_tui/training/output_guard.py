@@ -38,10 +38,10 @@ LEAST_SPREAD = 0.02
 """Standard deviation, of 0..1, below which a target is too even to say anything."""
 
 _TITLES = {
-    "src": "rebuilt source faces are",
-    "dst": "rebuilt destination faces are",
-    "swap": "swapped faces are",
-    "mask": "masks are",
+    "src": "rebuilt source faces",
+    "dst": "rebuilt destination faces",
+    "swap": "swapped faces",
+    "mask": "masks",
 }
 
 
@@ -160,8 +160,10 @@ class OutputGuard:
         if not self._suspected:
             self._suspected = True
             return None
-        names = " and ".join(_TITLES[name] for name in dead)
-        return Trouble("output", self._good + 1, f"the {names} {_colour(found[dead[0]], dead[0])}")
+        names = " and the ".join(_TITLES[name] for name in dead)
+        return Trouble(
+            "output", self._good + 1, f"the {names} are {_colour(found[dead[0]], dead[0])}"
+        )
 
     def dead(self, found: dict[str, Look]) -> list[str]:
         """The kinds of picture that have had a spread and have none now (NaN is none)."""
