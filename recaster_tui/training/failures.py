@@ -17,6 +17,18 @@ from recaster_tui.errors import (
     RecasterError,
 )
 
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    # oneDNN, on the CPU
+    "could not create a primitive",
+    "could not create a memory",
+    "could not execute a primitive",
+    # cuBLAS and cuDNN: their handles and workspaces
+    "STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _BROKEN_DISK_ERRNOS = frozenset(
@@ -125,14 +137,13 @@ def describe(error: BaseException) -> Failure:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether *error* is host or device memory running out.
 
-    torch raises ``OutOfMemoryError`` for CUDA and a plain ``RuntimeError`` on the CPU and MPS.
+    torch raises ``OutOfMemoryError`` for CUDA and a plain ``RuntimeError`` on the CPU and MPS, and
+    the libraries below it have words of their own.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _os_words(error: OSError) -> str:

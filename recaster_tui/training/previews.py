@@ -12,7 +12,7 @@ import cv2
 from recaster_tui.files import write_atomic
 from recaster_tui.options import TrainingOptions
 from recaster_tui.protocol import EventType, RunFolder
-from recaster_tui.training.failures import describe
+from recaster_tui.training.failures import describe, is_out_of_memory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import PreviewView, TrainableModel
 from recaster_tui.training.session import DataSource
@@ -47,19 +47,23 @@ class Previews:
     def show(
         self, model: TrainableModel, data: DataSource, iteration: int, options: TrainingOptions
     ) -> bool:
-        """Make one now; False, and a warning in the journal, when it cannot be written."""
+        """Make one now; False, and a warning in the journal, when it cannot be made or written."""
         begun = time.monotonic()
         samples = options.preview_samples
-        views = model.preview(data.preview_batch(samples), samples)
         try:
+            views = model.preview(data.preview_batch(samples), samples)
             described = write_previews(self._folder, iteration, views)
-        except OSError as error:
+        except Exception as error:
+            if not isinstance(error, OSError) and not is_out_of_memory(error):
+                raise
             failure = describe(error)
+            done = "written" if isinstance(error, OSError) else "made"
+            hint = failure.hint if isinstance(error, OSError) else "fewer preview faces need less"
             self._journal.emit(
                 EventType.WARNING,
                 code=failure.code,
-                message=f"the preview could not be written: {failure.message}",
-                hint=failure.hint,
+                message=f"the preview could not be {done}: {failure.message}",
+                hint=hint,
             )
             return False
         finally:

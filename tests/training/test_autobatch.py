@@ -1,7 +1,10 @@
 """The automatic batch size: what is tried, what is found, and that nothing else has happened."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,7 +25,7 @@ from recaster_tui.protocol import RunFolder, read_run_spec, write_run_spec
 from recaster_tui.supervisor.facts import Facts
 from recaster_tui.training import memory as memory_module
 from recaster_tui.training import probe, process
-from recaster_tui.training.failures import StopRequested, TornUpdateError
+from recaster_tui.training.failures import StopRequested, TornUpdateError, is_out_of_memory
 from recaster_tui.training.generations import load_model
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.memory import HostMemory, host_room
@@ -527,3 +530,97 @@ def test_cgroups_and_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (proc / "self/cgroup").unlink()
     monkeypatch.setattr(memory_module.resource, "getrlimit", lambda _: (0, 0))
     assert host_room() == 0
+
+
+# -- out of memory, for real --------------------------------------------------------------------
+
+_STARVED = """
+import ctypes, gc, resource, sys
+import torch
+import test_models as kit
+
+def taken():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData:"))
+
+torch.set_num_threads(1)
+libc = ctypes.CDLL(None)
+libc.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD: what is freed is given back
+faces = kit.batch(count=64)
+whole = kit.model()
+wanted = whole.train_step(faces)
+for room in (256, 192, 128, 96):
+    cut = kit.model()
+    gc.collect()
+    libc.malloc_trim(0)
+    free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_DATA, (taken() + (room << 20), free[1]))
+    found = cut.train_step(faces)
+    resource.setrlimit(resource.RLIMIT_DATA, free)
+    if cut.pieces > 1:
+        assert torch.allclose(found.per_sample, wanted.per_sample, rtol=1e-3)
+        for name, weight in kit.weights(whole).items():
+            assert torch.allclose(kit.weights(cut)[name], weight, atol=2e-4), name
+        print("pieces", cut.pieces)
+        sys.exit()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are Linux's")
+def test_a_process_that_runs_out_of_memory_works_the_same_batch_in_pieces() -> None:
+    kit = Path(__file__).parents[1] / "nets"
+    ran = subprocess.run(
+        [sys.executable, "-c", _STARVED],
+        env=os.environ | {"PYTHONPATH": str(kit)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.startswith("pieces"), "the limit was never met"
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, memory: bool) -> None:
+    assert is_out_of_memory(error) is memory
+
+
+def test_no_room_for_a_batch_or_a_preview_does_not_end_the_run(
+    tmp_path: Path, trained: Callable[[RunFolder], ExitCode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    made, shown = FakeData.next_batch, FakeModel.preview
+    calls, previews = iter(range(100)), iter(range(100))
+
+    def next_batch(self: FakeData) -> Batch:
+        if next(calls) in (3, 4):
+            raise full
+        return made(self)
+
+    def preview(self: FakeModel, batch: Batch, samples: int) -> Any:
+        if next(previews) == 0:
+            raise full
+        return shown(self, batch, samples)
+
+    monkeypatch.setattr(FakeData, "next_batch", next_batch)
+    monkeypatch.setattr(FakeModel, "preview", preview)
+    folder = make_run(tmp_path, target_iterations=8, options={"batch_size": 4})
+    assert trained(folder) == ExitCode.OK
+    found = events(folder)
+    assert of(found, "done")[0]["iteration"] == 8
+    said = [w["message"] for w in of(found, "warning")]
+    assert any("preview could not be made: out of memory" in text for text in said)
+    assert any("iteration 4" in text and "4 pieces" in text for text in said)
+    assert [p["iteration"] for p in of(found, "preview")] == [8]
+    saved = load_model(model_folder(folder))
+    assert saved is not None and saved.snapshot.state["data"] == '{"taken": 8}'

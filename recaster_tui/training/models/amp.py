@@ -130,15 +130,18 @@ class AmpModel(FaceModel):
         nets, channels = self.networks, self.options.inter_dims
         # The permutation of the preview must not advance the training's.
         kept = self._generator.get_state()
+        try:
+            with self.autocast():
+                pictures, masks = nets["decoder"](self._codes(as_input(torch.cat((src, dst)))))
+        finally:
+            self._generator.set_state(kept)
         with self.autocast():
-            pictures, masks = nets["decoder"](self._codes(as_input(torch.cat((src, dst)))))
             vector = nets["encoder"](as_input(dst))
             taken = int(torch.tensor(channels * morph, dtype=torch.float32))
             code = torch.cat(
                 (nets["inter_src"](vector)[:, :taken], nets["inter_dst"](vector)[:, taken:]), 1
             )
             swap, swap_mask = nets["decoder"](as_input(code))
-        self._generator.set_state(kept)
         count = len(src)
         return {
             "src_src": pictures[:count],

@@ -557,10 +557,11 @@ class TrainScreen(RunCommands):
         return allowed(action, self.recaster.current_run if self.is_mounted else None)
 
     def _queued_names(self) -> set[str]:
-        """Models of this workspace that wait for their turn."""
+        """Models of this workspace that the queue has and that are not over."""
         workspace = self.recaster.workspace
         root = str(workspace.root) if workspace is not None else None
-        return {e.model_name for e in self.recaster.queue.waiting() if e.workspace == root}
+        entries = self.recaster.queue.entries()
+        return {e.model_name for e in entries if e.workspace == root and not e.state.over}
 
     async def action_start(self) -> None:
         """Begin, or go on with, the configured model."""
@@ -665,7 +666,7 @@ class TrainScreen(RunCommands):
 
 
 def _meanings(run: Run) -> dict[str, str]:
-    return {"batch_size": str(run.batch_found)} if run.batch_found else {}
+    return {"batch_size": f"({run.batch_found})"} if run.batch_found else {}
 
 
 def _preview_key(run: Run) -> tuple[int, int]:
