@@ -38,6 +38,7 @@ from recaster_tui.supervisor.losses import NO_TREND, LossArray, LossBuffer, Tren
 from recaster_tui.supervisor.measures import Measure
 from recaster_tui.supervisor.state import (
     FIRST_WORD_SECONDS,
+    SILENCE_SECONDS,
     RunState,
     Status,
     advance,
@@ -96,6 +97,7 @@ class Run:
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
         self._verdict: tuple[tuple[int, ...], float, Verdict] | None = None
         self._log_line = ""
+        self._last_seq = 0
 
     # -- identity ---------------------------------------------------------------------------
 
@@ -410,6 +412,7 @@ class Run:
         if chunk.restarted:
             self.facts = Facts(options=dict(self.spec.options))
             self.status = launched(self.spec.created)
+            self._last_seq = 0
             self._losses.clear()
         for event in chunk.events:
             if event.type in (EventType.HELLO, EventType.ROLLED_BACK, EventType.RESTORED):
@@ -433,8 +436,13 @@ class Run:
         if event.type == EventType.HELLO:
             self._hear_of_process(event)
         self.status = advance(self.status, event, event.t)
-        self.facts.clock(self.status.said, event.t)
-        self.facts.last_t = event.t
+        facts = self.facts
+        if event.seq == self._last_seq + 1 and event.t - facts.last_t > SILENCE_SECONDS:
+            # A trainer that lives says so every 5 s: it was killed, stopped or asleep. (Lines
+            # that were skipped lie between others; only neighbours prove a silence.)
+            facts.silent()
+        facts.clock(self.status.said, event.t)
+        facts.last_t, self._last_seq = event.t, event.seq
 
     def _hear_of_process(self, event: Event) -> None:
         data = event.data
@@ -531,15 +539,23 @@ class Run:
                 tail = b""
             lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
             last = next((line for line in reversed(lines) if line), "")
-            self._log_line = "; ".join(
-                part for part in (note, f"its last line: {last[:300]}" if last else "") if part
+            self._log_line = " ".join(
+                part
+                for part in (
+                    f"{note} without a last word" if note else "",
+                    f"(its last line: {last[:300]})" if last else "",
+                )
+                if part
             )
         room = await self._launcher.room(self.folder.root)
         if room is not None and room < _NO_ROOM:
             return replace(status, message=f"{status.message}: the disk is full, free some space")
         if not self._log_line:
             return status
-        return Status(**{**vars(status), "message": f"{status.message} ({self._log_line})"})
+        # What ended it comes first: a narrow screen shows no more than that.
+        known = status.error or self._log_line.startswith("(")
+        message = f"{status.message} {self._log_line}" if known else self._log_line
+        return replace(status, message=message)
 
     def _touch(self) -> None:
         self.version += 1

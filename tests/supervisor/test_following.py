@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,3 +167,51 @@ def test_trend_finds_the_slope_of_a_line_through_noise() -> None:
     assert abs(found.src_slope + 1.0) < 0.02
     assert np.isnan(found.dst_slope)
     assert np.isnan(trend(line_rows[:3]).src)
+
+
+def ended_run(root: Path, *said: tuple[float, str, dict[str, object]]) -> Run:
+    """A run whose journal says this; nobody lives."""
+    folder = RunFolder(root / "runs" / "20260101T000000-quick96-be0c")
+    folder.root.mkdir(parents=True)
+    events = [Event(i, t, kind, data) for i, (t, kind, data) in enumerate(said, 1)]
+    folder.journal.write_bytes(b"".join(map(encode_event, events)))
+    spec = RunSpec(run_id=folder.run_id, created=999.0, model_name="m", model_class="quick96",
+                   options={})  # fmt: skip
+    return Run(folder, spec, LocalLauncher())
+
+
+HELLO = {"iteration": 0, "pid": 0, "started": 1.0, "host": "elsewhere"}
+TRAINING = {"phase": "training"}
+AGAIN = ("hello", HELLO), ("phase", {"phase": "loading-data"}), ("warning", {"message": "slow"})
+
+
+@pytest.mark.parametrize("first", [*AGAIN, ("error", {"message": "no faces", "fatal": True})])
+@pytest.mark.parametrize("beside", [True, False])
+async def test_the_time_between_a_kill_and_the_next_start_is_no_training(
+    tmp_path: Path, first: tuple[str, dict[str, object]], beside: bool
+) -> None:
+    losses = {"first": 1, "rows": [[0.5, 0.5]]}
+    last_word = (1010.0, "metrics", {"cpu": 3}) if beside else (1010.0, "iterations", losses)
+    run = ended_run(
+        tmp_path,
+        (1000.0, "hello", HELLO),
+        (1001.0, "phase", TRAINING),
+        (1005.0, "iterations", losses),
+        last_word,  # killed
+        (90_000.0, *first),
+        (90_000.5, "hello", HELLO),
+        (90_001.0, "phase", TRAINING),
+        (90_003.0, "iterations", losses),
+        (90_004.0, "done", {"outcome": "stopped", "iteration": 3, "saved": 3}),
+    )
+    await run.poll()
+    assert run.elapsed_seconds == pytest.approx(9 + 3, abs=1)
+
+
+async def test_numbers_that_jump_among_the_losses_are_told(tmp_path: Path) -> None:
+    lines = [line(seq, "iterations", first=seq, rows=[[1.0]]) for seq in (1, 2, 3, 7, 8, 11)]
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(lines))
+    chunk = await JournalReader(LocalLauncher(), path).read()
+    assert chunk.gaps == [(4, 6), (9, 10)]
+    assert [e.seq for e in chunk.events] == [11]

@@ -98,7 +98,12 @@ class StatusLine(Lines):
                 return left.add(text, colours.muted()).strip(width)
             if run.iteration:
                 left.add(words.count(run.iteration), colours.style("text", bold=True)).add("  ")
-            return left.add(text, style).strip(width)
+            room = width - left.length - 1
+            if len(text) > room and len(short := text.partition(" (")[0]) <= room:
+                text = short  # what the log said last stands in the run's detail
+            return left.add(text if len(text) <= room else text[: room - 1] + "…", style).strip(
+                width
+            )
         left.add(words.count(run.iteration), colours.style("text", bold=True))
         if run.trouble:
             return left.add("  " + run.trouble, colours.style("error", bold=True)).strip(width)
