@@ -224,8 +224,10 @@ class RecasterApp(App[int]):
             self.run_worker(self._look_at_queue(), group="queue", exit_on_error=False)
 
     async def _look_at_queue(self) -> None:
-        if complaint := await self.queue_watch.look():
-            self.notify(complaint, title="Queue", severity="warning", timeout=12)
+        shown = self.current_run.run_id if self.current_run is not None else ""
+        for news in await self.queue_watch.look():
+            if not (news.run_id and news.run_id == shown):  # Train tells of what it shows
+                self.notify(news.text, title=news.title, severity=news.severity, timeout=8)
 
     # -- what screens use -----------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.supervisor import Run, RunRequest
@@ -18,6 +19,16 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 3.0
 
 
+@dataclass(frozen=True)
+class News:
+    """Something to tell; of which run, where it is one's."""
+
+    title: str
+    text: str
+    severity: Literal["information", "warning", "error"] = "information"
+    run_id: str = ""
+
+
 class QueueWatch:
     """Looks every few seconds; cheap where there is no queue."""
 
@@ -26,32 +37,45 @@ class QueueWatch:
         self._supervisor = supervisor
         self._looking = asyncio.Lock()
         self._complaint = ""
+        self._states: dict[str, QueueState] | None = None
 
-    async def look(self) -> str:
-        """Start the keeper if it lacks, follow what it started.
-
-        Returns a new complaint, "" where there is none.
-        """
+    async def look(self) -> list[News]:
+        """Start the keeper if it lacks, follow what it started; says what is new."""
         if self._looking.locked():
-            return ""
+            return []
         async with self._looking:
             complaint = ""
             try:
                 await asyncio.to_thread(self.queue.wake)
-                running = [e for e in self.queue.entries() if e.state is QueueState.RUNNING]
             except RecasterError as error:
-                running, complaint = [], str(error)
-            for entry in running:
+                complaint = str(error)
+            entries = self.queue.entries()
+            for entry in [e for e in entries if e.state is QueueState.RUNNING]:
                 if self._supervisor.run(entry.run_id) is None:
                     try:
                         await self._supervisor.attach(entry.run_id, record=entry.record)
                     except RecasterError as error:
                         log.info("cannot follow %s: %s", entry.run_id, error)
-            problems = self.queue.problems()
-            complaint = complaint or "\n".join(problems[:3])
-            new = complaint if complaint != self._complaint else ""
+            complaint = complaint or "\n".join(self.queue.problems()[:3])
+            news = self._news(entries)
+            if complaint and complaint != self._complaint:
+                news.append(News("Queue", complaint, "warning"))
             self._complaint = complaint
-            return new
+            return news
+
+    def _news(self, entries: list[QueueEntry]) -> list[News]:
+        before, self._states = self._states, {e.id: e.state for e in entries}
+        news = []
+        for entry in entries:
+            if before is None or before.get(entry.id, entry.state) is entry.state:
+                continue
+            if entry.state is QueueState.RUNNING:
+                text = "its turn has come: it is being started"
+                news.append(News(entry.model_name, text, run_id=entry.run_id))
+            elif entry.state is QueueState.FAILED:
+                why = entry.why or "it failed"
+                news.append(News(f"{entry.model_name} (queue)", why, "error", entry.run_id))
+        return news
 
     async def add(
         self, workspace: Workspace, request: RunRequest, shown: Run | None = None
