@@ -25,7 +25,6 @@ SHORT = [
     "while it loads",
     "inside the last save",
     "inside a snapshot",
-    "at a random instant",
 ]
 
 

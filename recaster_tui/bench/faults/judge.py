@@ -120,7 +120,8 @@ class ModelFindings:
     """What is found in a model's folder.
 
     Attributes:
-        iteration: of the generation that ``CURRENT`` names; 0 = there is none.
+        iteration: of the generation that ``CURRENT`` names; where there was no time to write that
+            after the very first save, of this one; 0 = there is none.
         whole: iterations of the generations that are whole.
         problems: what is wrong.
     """
@@ -144,11 +145,13 @@ def inspect_model(folder: Path, story: Story) -> ModelFindings:
             found.iteration = 0 if problem else int(path.name[:9])
     if current and not (folder / "generations" / current).is_dir():
         found.problems.append(f"CURRENT names {current}, which is not there")
+    if not current and not story.saves:
+        found.iteration = max(found.whole, default=0)
     if story.saves and not found.iteration:
         found.problems.append(f"no current generation, though {story.saved} was saved")
     if len(set(story.saves)) >= 2 and len(found.whole) < 2:
         found.problems.append(f"only {found.whole} of two generations are left")
-    if found.iteration:
+    if current and found.iteration:
         found.problems += _losses_problems(folder / "generations" / current, story, found.iteration)
     for name in story.kept:
         path = folder.parent.parent / name

@@ -296,11 +296,15 @@ class Campaign:
         if line.kills >= FRESH_AFTER:
             line = self.cold = self._new_line(f"cold{len(self.lines)}")
         line.orders()
-        delay = self.luck.uniform(0.0, 12.0)
+        loading = self.luck.random() < 0.4  # dies while it loads, else some time later
+        delay = self.luck.uniform(0.0, 4.0)
         async with line.supervisor() as supervisor:
             run = await line.launch(supervisor)
             assert run.process is not None
-            pid, until = run.process.pid, time.monotonic() + delay
+            pid = run.process.pid
+            if not loading:
+                await until_training(run, pid)
+            until = time.monotonic() + delay
             while time.monotonic() < until and psutil.pid_exists(pid):
                 await asyncio.sleep(0.3)
                 if self.luck.random() < 0.2 and run.state.live:

@@ -170,7 +170,8 @@ class Line:
         if history:
             finding.history += await self._judge_history(story)
         finding.other += self._judge_leftovers(story)
-        if flight.late > 2.0:
+        # The loop looks after each iteration: it may be late by one, and by what else it does then.
+        if flight.late > 1.0 + 3.0 * flight.slowest:
             finding.other.append(f"an autosave came {flight.late:.1f} s late")
         return finding
 
@@ -188,8 +189,7 @@ class Line:
             saved = max((s for s in story.saves if s < flight.nan), default=0)
         finding.gone = bool(story.saves) and not (iteration and found.iteration)
         finding.beyond = max(0, saved - iteration)
-        if flight.trained:
-            finding.lost = max(0, flight.trained - iteration)
+        finding.lost = max(0, (flight.trained or story.iteration) - iteration)
         # One save is in flight at a time: when it was begun, the one before it was whole.
         if not flight.nan and iteration < flight.before:
             finding.model.append(f"{iteration} is left, a save of {flight.before} was done")

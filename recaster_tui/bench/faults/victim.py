@@ -76,6 +76,7 @@ class FlightData:
         stops: operations of the kind counted.
         nan: iteration that was made NaN; 0 = none.
         late: the longest time in seconds for which an autosave was due and not begun.
+        slowest: the longest time between two iterations, in seconds.
         interval: seconds between autosaves at the end, stretched by the write budget.
     """
 
@@ -85,6 +86,7 @@ class FlightData:
     stops: int
     nan: int
     late: float
+    slowest: float
     interval: float
 
 
@@ -104,7 +106,9 @@ class Flight:
         _FLIGHT.pack_into(self._map, 0, *self.values)
 
 
-_PLACES = {"trained": 0, "begun": 1, "before": 2, "stops": 3, "nan": 4, "late": 8, "interval": 9}
+_COUNTS = {"trained": 0, "begun": 1, "before": 2, "stops": 3, "nan": 4}
+_SECONDS = {"late": 8, "interval": 9, "slowest": 10}
+_PLACES = _COUNTS | _SECONDS
 
 
 def read_flight(path: Path) -> FlightData:
@@ -113,8 +117,8 @@ def read_flight(path: Path) -> FlightData:
         values = _FLIGHT.unpack(path.read_bytes())
     except (OSError, struct.error):
         values = (0.0,) * 12
-    counts = {n: int(values[p]) for n, p in _PLACES.items() if n not in ("late", "interval")}
-    return FlightData(**counts, late=values[_PLACES["late"]], interval=values[_PLACES["interval"]])
+    counts = {name: int(values[place]) for name, place in _COUNTS.items()}
+    return FlightData(**counts, **{name: values[place] for name, place in _SECONDS.items()})
 
 
 def place_of(op: FileOp, root: str) -> set[str]:
@@ -208,10 +212,14 @@ def train(run_folder: Path, orders: Orders) -> int:
 
 
 def _watch_steps(meter: Any, flight: Flight) -> None:
-    add = meter.add
+    add, last = meter.add, 0.0
 
     def watched(self: Any, iteration: int, *rest: Any, **more: Any) -> None:
-        flight.write(trained=iteration)
+        nonlocal last
+        now = time.monotonic()
+        slowest = max(flight.values[_PLACES["slowest"]], now - last if last else 0.0)
+        flight.write(trained=iteration, slowest=slowest)
+        last = now
         add(self, iteration, *rest, **more)
 
     meter.add = watched
@@ -229,8 +237,8 @@ def _watch_saves(saver: Any, flight: Flight, autosave: float) -> None:
         # What the saver itself says of its interval, and how long after it this answer came.
         interval = max(min(seconds, autosave), float(getattr(self, "_interval_floor", 0.0)))
         ready = max(float(getattr(self, "_last_start", now)) + interval, last.get("free", 0.0))
-        late = max(flight.values[_PLACES["late"]], now - ready) if result else 0.0
-        flight.write(interval=interval, late=max(late, flight.values[_PLACES["late"]]))
+        late = max(flight.values[_PLACES["late"]], now - ready if result else 0.0)
+        flight.write(interval=interval, late=late)
         return result
 
     def started(self: Any, snapshot: Any, *rest: Any, **more: Any) -> None:
