@@ -119,7 +119,7 @@ async def end_run(
     if (ask or save) and await _by_term(run, wait, say, asked=ask):
         return How.TERMINATED
     waited = wait * (int(ask) + int(ask or save))
-    return await _by_kill(run, say, f": it had not reacted for {waited:.0f} s" if waited else "")
+    return await _by_kill(run, say, f": it had not reacted for {waited:g} s" if waited else "")
 
 
 async def _by_command(run: Run, save: bool, wait: float, say: Tell) -> bool:
@@ -134,7 +134,7 @@ async def _by_command(run: Run, save: bool, wait: float, say: Tell) -> bool:
 
 
 async def _by_term(run: Run, wait: float, say: Tell, *, asked: bool) -> bool:
-    say(f"no answer within {wait:.0f} s: SIGTERM" if asked else "SIGTERM: it saves and ends")
+    say(f"no answer within {wait:g} s: SIGTERM" if asked else "SIGTERM: it saves and ends")
     if not await _send(run, signal.SIGTERM):
         await run.poll()
         return True

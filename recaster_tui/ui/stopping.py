@@ -39,6 +39,7 @@ async def stop(app: "RecasterApp", run: "Run", *, save: bool = True) -> bool:
         app.notify("it is being ended already", title=name, timeout=4)
         return False
     if run.state not in _MUTE:
+        app.notify("asking it …", title="Stop", timeout=answer_seconds(run) + 1)
         try:
             ack = await run.command(CommandName.STOP, save=save, timeout=answer_seconds(run))
         except NoAnswerError:
