@@ -206,10 +206,10 @@ class Facts:
     def _rolled_back(self, event: Event) -> None:
         data = event.data
         self.iteration = as_int(data.get("to_iteration"))
-        left, why = as_int(data.get("from_iteration")), str(data.get("why") or "")
-        what = str(data.get("message") or why)
+        left = as_int(data.get("from_iteration"))
+        what = str(data.get("message") or data.get("why") or "")
         self.markers.append(
-            Marker("rolled-back", self.iteration, event.t, f"back from {left:,}: {why or what}")
+            Marker("rolled-back", self.iteration, event.t, f"back from {left:,}: {what}")
         )
         rate = data.get("learning_rate")
         slower = f", with learning rate {rate:g}" if isinstance(rate, int | float) else ""

@@ -11,12 +11,12 @@ CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 24
 
 # The head of a line as encode_event writes it; a line that looks different is parsed whole.
-_HEAD = re.compile(rb'\{"v":1,"seq":(\d+),"t":[0-9.e+]+,"type":"iterations",.*\}', re.DOTALL)
+_HEAD = re.compile(rb'\{"v":1,"seq":(\d{1,15}),"t":[0-9.e+]+,"type":"iterations",.*\}', re.DOTALL)
 
 # Where a line starts that is anything else. One search over a chunk is five times as fast as
 # looking at each of its lines from Python.
 _OTHER = re.compile(
-    rb'^(?!\{"v":1,"seq":\d+,"t":[0-9.e+]+,"type":"iterations",.*\}$)', re.MULTILINE
+    rb'^(?!\{"v":1,"seq":\d{1,15},"t":[0-9.e+]+,"type":"iterations",.*\}$)', re.MULTILINE
 )
 
 
@@ -25,8 +25,8 @@ class JournalChunk:
     """What one read brought.
 
     Of ``iterations`` lines with nothing between them but figures, previews and saves, only the
-    first and the last are decoded: the losses come from losses.bin, and a long journal consists
-    of almost nothing else.
+    first and the last are decoded, and of the figures of the machine among them only the last:
+    the losses come from losses.bin, and a long journal consists of almost nothing else.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -38,7 +38,14 @@ class JournalChunk:
 
 # What is said beside training, without changing what it does.
 _BESIDE = re.compile(
-    rb'\{"v":1,"seq":\d+,"t":[0-9.e+]+,"type":"(?:metrics|preview|saved|alive)",.*\}', re.DOTALL
+    rb'\{"v":1,"seq":\d{1,15},"t":[0-9.e+]+,"type":"(?:metrics|preview|saved|alive)",.*\}',
+    re.DOTALL,
+)
+
+
+# Figures of the machine, which the next ones replace. Those on held-out faces all count.
+_FIGURES = re.compile(
+    rb'\{"v":1,"seq":(\d{1,15}),"t":[0-9.e+]+,"type":"metrics",(?!.*"held_out).*\}', re.DOTALL
 )
 
 
@@ -79,7 +86,7 @@ class JournalReader:
         return chunk
 
     def _parse(self, raw: bytes, chunk: JournalChunk) -> None:
-        at, first, waiting = 0, True, b""
+        at, first, waiting, figures = 0, True, b"", b""
         while at < len(raw):
             other = _OTHER.search(raw, at)
             start = other.start() if other is not None else len(raw)
@@ -92,14 +99,18 @@ class JournalReader:
                 break
             at = raw.index(b"\n", start) + 1
             line = raw[start : at - 1]
+            if head := _FIGURES.fullmatch(line):
+                self._count(int(head[1]), chunk)
+                figures = line
+                continue
             if not _BESIDE.match(line):
-                if waiting:
-                    self._decode(waiting, chunk)
-                first, waiting = True, b""
+                for held in filter(None, (figures, waiting)):
+                    self._decode(held, chunk)
+                first, waiting, figures = True, b"", b""
             if line and (event := self._decode(line, chunk)):
                 self._count(event.seq, chunk)
-        if waiting:
-            self._decode(waiting, chunk)
+        for held in filter(None, (figures, waiting)):
+            self._decode(held, chunk)
 
     def _iterations(self, raw: bytes, start: int, end: int, chunk: JournalChunk) -> bytes:
         """Whole lines of losses, one after the other: of their events only the last matters."""
