@@ -1,75 +1,42 @@
 """The training loop: step, tell, obey, save, show. :meth:`Trainer.run` is the whole of it."""
 
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-import recaster_tui
 from recaster_tui.checkpoints.snapshots import check_name
 from recaster_tui.checkpoints.store import newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import AUTO, TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
 from recaster_tui.training.clock import running
-from recaster_tui.training.commands import Desk, StopFlag, obey
+from recaster_tui.training.commands import obey
 from recaster_tui.training.failures import (
     BadOptionsError,
-    DiskFullError,
-    SaveFailedError,
     StopRequested,
     TornUpdateError,
-    describe,
     is_out_of_memory,
 )
 from recaster_tui.training.guards import Trouble
-from recaster_tui.training.history import LossHistory
-from recaster_tui.training.journal import JournalWriter
-from recaster_tui.training.measuring import Measures, judged_each_step
+from recaster_tui.training.measuring import judged_each_step
 from recaster_tui.training.meter import Meter
-from recaster_tui.training.models.base import Batch, TrainableModel
+from recaster_tui.training.models.base import Batch
+from recaster_tui.training.parts import LOOP_OPTIONS, Parts, save_failed, state_of, target_of
 from recaster_tui.training.previews import Previews
-from recaster_tui.training.probe import AutoBatch
 from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.rollback import Rollbacks, half_rate, load_older
-from recaster_tui.training.saver import SaveOutcome, Saver
-from recaster_tui.training.session import DataSource, Session
-from recaster_tui.training.watch import NEUTRAL, Watch
+from recaster_tui.training.saver import SaveOutcome
+from recaster_tui.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 MOST_PIECES = 64
 """Where memory runs out in the update itself, smaller pieces will not help for ever."""
-
-LOOP_OPTIONS = NEUTRAL - {"preview_morph_factor"} | {"retrain_worst"}
-"""Options that are the loop's own; a model never hears of a change to them."""
-
-
-@dataclass
-class Parts:
-    """What a trainer is put together from.
-
-    Attributes:
-        drawn: :attr:`Watch.drawn` of the model's last save.
-    """
-
-    session: Session
-    model: TrainableModel
-    data: DataSource
-    journal: JournalWriter
-    desk: Desk
-    stop: StopFlag
-    history: LossHistory
-    saver: Saver
-    batch: AutoBatch
-    measures: Measures
-    drawn: Sequence[str] = ()
 
 
 class Trainer:
@@ -82,14 +49,14 @@ class Trainer:
     """
 
     def __init__(self, parts: Parts, *, iteration: int, trained_seconds: float = 0.0) -> None:
-        self.iteration = iteration
+        self.iteration, self._parts = iteration, parts
         self.options: TrainingOptions = parts.session.options
         self._session, self.model, self._data = parts.session, parts.model, parts.data
         self._journal, self._desk, self._stop = parts.journal, parts.desk, parts.stop
         self._history, self._saver, self._auto = parts.history, parts.saver, parts.batch
         self._live = dict(parts.session.live)
         self._saved_live = dict(self._live)
-        self._target = _target(parts.session)
+        self._target = target_of(parts.session)
         self._trained_before, self._trained = trained_seconds, 0.0
         self._meter, self._worst = Meter(), WorstFaces()
         self.watch = Watch(
@@ -235,9 +202,10 @@ class Trainer:
             self.save(f"saving iteration {self.iteration}")
             self._saver.wait()
             if self._saver.error is not None:
-                raise self._save_failed(self._saver.error)
+                raise save_failed(self._saver.error, self._saver.saved)
         if outcome is Outcome.FINISHED and self._previews.shown != self.iteration:
             self.preview()
+        self.watch.tell(self._trained)
         self._desk.close("the run has ended")
         self._journal.emit(
             EventType.DONE,
@@ -429,7 +397,13 @@ class Trainer:
         copied = self._saver.copy(
             self.model.state(),
             iteration=self.iteration,
-            state=self._state(),
+            state=state_of(
+                self._parts,
+                self.options,
+                live=self._live,
+                trained_seconds=self._trained_before + self._trained,
+                drawn=self.watch.drawn,
+            ),
             losses=self._history.rows,
         )
         self._saved_live = dict(self._live)
@@ -441,39 +415,6 @@ class Trainer:
         kept = self.options.backups_kept
         self._saver.start(
             copied, *done, over, backup_note=note, backups_kept=kept, snapshot_name=snapshot
-        )
-
-    def _state(self) -> Mapping[str, Any]:
-        session = self._session
-        return {
-            "model_class": session.model_class.value,
-            "model_name": session.spec.model_name,
-            "run_id": session.spec.run_id,
-            "seed": session.seed,
-            "trained_seconds": round(self._trained_before + self._trained, 3),
-            "saved": time.time(),
-            "loss_names": list(self.model.loss_names),
-            "pieces": self.model.pieces,
-            "options": self.options.model_dump(mode="json"),
-            "live": dict(self._live),
-            # Text, because its shape is the data source's own affair.
-            "data": json.dumps(self._data.state_dict()),
-            "held_out": self._measures.state(),
-            "drawn": self.watch.drawn,
-            "slowdown": float(getattr(self.model, "slowdown", 1.0)),
-            "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
-            **self._auto.state(),
-        }
-
-    def _save_failed(self, cause: Exception) -> RecasterError:
-        failure = describe(cause)
-        kind = DiskFullError if failure.code == "disk-full" else SaveFailedError
-        saved = self._saver.saved
-        return kind(
-            f"the last save failed: {failure.message}",
-            hint="nothing of this model is on disk"
-            if saved is None
-            else f"iteration {saved} is saved",
         )
 
     def preview(self) -> bool:
@@ -522,11 +463,3 @@ class Trainer:
         if loaded.generation.path.parent.name != "generations":
             self.save()  # a backup: what is current on disk is still what went wrong
         self._meter.restart()
-
-
-def _target(session: Session) -> int:
-    """The nearer of the run's and the options' target; a live change beats both. 0 = none."""
-    if "target_iterations" in session.live:
-        return int(session.live["target_iterations"])
-    targets = [session.spec.target_iterations, session.options.target_iterations]
-    return min((t for t in targets if t > 0), default=0)

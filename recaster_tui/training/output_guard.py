@@ -98,7 +98,7 @@ class OutputGuard:
     Attributes:
         on: whether it does.
         alive: the kinds of picture that have had a spread.
-        seconds: spent on looking so far.
+        looks: how often it looked, and ``seconds`` spent on that.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class OutputGuard:
     ) -> None:
         """*batch* gives the fixed faces; *iteration* is where training begins."""
         self.on = True
-        self.seconds = 0.0
+        self.looks, self.seconds = 0, 0.0
         self._make_batch = batch
         self._batch: Batch | None = None
         self._clock = clock
@@ -152,7 +152,7 @@ class OutputGuard:
         spent = self._last - begun
         # The first look of all warms up: the quicker of two is what one costs.
         self._cost = min(spent, self._cost) if self._cost else spent
-        self.seconds += spent
+        self.looks, self.seconds = self.looks + 1, self.seconds + spent
         if not dead:
             self._good, self._suspected = iteration, False
             self.alive |= {n for n, one in found.items() if one.ratio and one.ratio >= ALIVE}

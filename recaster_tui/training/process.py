@@ -21,11 +21,12 @@ from recaster_tui.options import with_number
 from recaster_tui.protocol import LOSS_DTYPE, PROTOCOL_VERSION, EventType, Phase, RunFolder
 from recaster_tui.training.generations import Loaded, load_model
 from recaster_tui.training.history import LossHistory
-from recaster_tui.training.loop import Parts, Trainer
+from recaster_tui.training.loop import Trainer
 from recaster_tui.training.measuring import Measures, kept_aside, restored
 from recaster_tui.training.meter import FLUSHES_PER_SECOND
 from recaster_tui.training.metrics import MachineMeter
 from recaster_tui.training.models.base import pick_device
+from recaster_tui.training.parts import Parts
 from recaster_tui.training.pretraining import (
     keep_pretrained,
     leaves_pretraining,

@@ -1,5 +1,6 @@
 """The guards of a run together: what they are told, what they find, when a save must wait."""
 
+import logging
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,6 +9,8 @@ from recaster_tui.options import TrainingOptions
 from recaster_tui.training.guards import SpikeGuard, Trouble
 from recaster_tui.training.models.base import Batch, TrainableModel
 from recaster_tui.training.output_guard import OutputGuard
+
+log = logging.getLogger(__name__)
 
 NEUTRAL = frozenset(
     {
@@ -81,6 +84,12 @@ class Watch:
         if not self.pictures.due(iteration, saving=saving):
             return None
         return self.pictures.judge(self._model, iteration)
+
+    def tell(self, trained_seconds: float) -> None:
+        """Log what the guard of the pictures cost."""
+        looks, seconds = self.pictures.looks, self.pictures.seconds
+        share = 100 * seconds / max(trained_seconds, 1e-9)
+        log.info("looked at pictures %d times, %.2f s, %.2f %% of the time", looks, seconds, share)
 
     def back(self, iteration: int) -> None:
         """Training goes on from a save of *iteration*."""

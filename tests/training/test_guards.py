@@ -647,7 +647,7 @@ def test_nan_in_a_real_trainer_it_trains_again_from_the_last_good_save(tmp_path:
         facts.apply(event, folder.root)
     (marker,) = [m for m in facts.markers if m.kind == "rolled-back"]
     assert marker.iteration == good[-1]
-    assert marker.text.endswith(": nan")
+    assert marker.text.endswith(": the loss became NaN or infinite")
     assert [n.message for n in facts.notices][-1].startswith(
         "the loss became NaN or infinite: back"
     )
