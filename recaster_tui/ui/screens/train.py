@@ -343,7 +343,7 @@ class TrainScreen(RunCommands):
             text = f"iteration {words.count(run.iteration)}, saved"
             self.notify(text, title=f"{name} has reached its target", timeout=10)
         elif run.state is RunState.STOPPED:
-            self.notify(f"saved at iteration {words.count(run.facts.saved_iteration)}", title=name)
+            self.notify(_how_it_ended(run), title=name)
         elif run.state in (RunState.LOST, RunState.STALLED):
             self.notify(run.message, title=f"{name} is {run.state}", severity="warning")
 
@@ -671,6 +671,15 @@ def _meanings(run: Run) -> dict[str, str]:
 
 def _preview_key(run: Run) -> tuple[int, int]:
     return len(run.previews), run.previews[-1].iteration if run.previews else 0
+
+
+def _how_it_ended(run: Run) -> str:
+    """Of a run that was stopped: what is saved, and what is not."""
+    saved = run.facts.saved_iteration
+    if saved == run.iteration:
+        return f"saved at iteration {words.count(saved)}"
+    last = f"the last save is iteration {words.count(saved)}" if saved else "nothing is saved"
+    return f"it has ended at iteration {words.count(run.iteration)}; {last}"
 
 
 def _loss_names(run: Run) -> tuple[str, ...]:
