@@ -92,6 +92,7 @@ class Run:
         self._heard = (0.0, 0.0)
         self._looked = 0.0
         self._full = False
+        self._launches = 0
         self._asked = 0.0
         self._alive: bool | None = True
         self._trend: tuple[int, Trend] = (-1, NO_TREND)
@@ -361,6 +362,7 @@ class Run:
 
     def relaunched(self, process: ProcessId) -> None:
         """Its trainer was started (again): what the old one said last does not count."""
+        self._launches += 1
         self.process = process
         self._process_t = time.time()
         self._alive = True
@@ -380,7 +382,7 @@ class Run:
     # -- inside -----------------------------------------------------------------------------
 
     async def _poll(self) -> bool:
-        before = self.version
+        before, launches = self.version, self._launches
         alive = await self._ask_alive()
         try:
             while await self._read_chunk():
@@ -401,6 +403,8 @@ class Run:
         status = await self._look_at_disk(status)
         if status.state is RunState.FAILED and alive is False and not status.said.over:
             status = await self._post_mortem(status)
+        if self._launches != launches:
+            return True  # meanwhile it was started again: this judges the one before
         if status != self.status:
             self.facts.clock(status.state, self.facts.last_t)
             self.status = status
