@@ -484,7 +484,11 @@ class Run:
             if self.process is None and (launch := await self._last_launch()):
                 self.process, self._process_t = launch
             if self.process is not None:
-                self._alive = await self._launcher.alive(self.process, self.run_id)
+                launches = self._launches
+                answer = await self._launcher.alive(self.process, self.run_id)
+                if self._launches != launches:
+                    return True  # meanwhile another was started
+                self._alive = answer
                 if self._alive is False:
                     await self._newer_process()
             else:
