@@ -42,6 +42,8 @@ from recaster_tui.workspace import open_workspace
 log = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.5
+_AFTER_TROUBLE_SECONDS = 5.0
+_LEAVING_SECONDS = 60.0
 MOST_RESTARTS = 3
 """So often a run goes on after the machine went down while it ran: it may be the reason."""
 
@@ -135,7 +137,9 @@ class Keeper:
     ) -> None:
         self.queue = queue
         self._supervisor = supervisor
-        self._neighbours = Neighbours(queue.data_dir, launcher or LocalLauncher())
+        self._launcher = launcher or LocalLauncher()
+        self._neighbours = Neighbours(queue.data_dir, self._launcher)
+        self._leaving: dict[str, float] = {}
 
     async def run(self, lock: KeeperLock) -> None:
         """Until nothing runs and nothing waits."""
@@ -145,7 +149,8 @@ class Keeper:
                 if self.queue.release_when_idle(lock):
                     return
             except Exception:
-                log.exception("one look at the queue")  # a full disk, say: the next may do better
+                log.exception("one look at the queue")  # a full disk, say: a later one may do
+                await asyncio.sleep(_AFTER_TROUBLE_SECONDS)
             await asyncio.sleep(STEP_SECONDS)
 
     async def step(self) -> None:
@@ -176,6 +181,10 @@ class Keeper:
         models = {e.model_folder: e.run_id for e in entries if e.state.active}
         models |= {n.model_folder: n.run_id for n in others}
         for entry in sorted(waiting, key=lambda e: (not e.now, e.rank)):
+            if entry.run_id and models.get(entry.model_folder) == entry.run_id:
+                # Somebody was quicker and resumed it by hand.
+                self.queue.update(entry.id, state=QueueState.RUNNING, why="", boot=boot_id())
+                continue
             slots = settings.slots_of(entry.slot)
             if not entry.now and taken[entry.slot] >= slots:
                 why = f"{entry.slot}: {taken[entry.slot]} of {slots} slots taken"
@@ -233,7 +242,8 @@ class Keeper:
             self._end(entry, QueueState.FAILED, str(error))
             return
         if run.state.over:
-            self._note_end(entry, run)
+            if not await self._still_leaving(run):
+                self._note_end(entry, run)
         elif run.state is RunState.LOST and not entry.folder.spec.is_file():
             if not _worked_on(entry.folder):
                 self._end(entry, QueueState.FAILED, f"its run folder is gone: {entry.folder.root}")
@@ -242,6 +252,15 @@ class Keeper:
             self.queue.update(entry.id, why=why)
         elif entry.why:
             self.queue.update(entry.id, why="")
+
+    async def _still_leaving(self, run: Run) -> bool:
+        """Whether its process has said goodbye, but may still hold the memory of its device."""
+        since = self._leaving.setdefault(run.run_id, time.monotonic())
+        patient = time.monotonic() - since < _LEAVING_SECONDS
+        if patient and run.process and await self._launcher.alive(run.process, run.run_id):
+            return True
+        del self._leaving[run.run_id]
+        return False
 
     def _note_end(self, entry: QueueEntry, run: Run) -> None:
         state = _OUTCOMES[run.state]

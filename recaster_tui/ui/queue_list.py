@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recaster_tui.supervisor import Run
+from recaster_tui.supervisor.facts import CLOCK_STATES
 from recaster_tui.supervisor.queue import Queue
 from recaster_tui.supervisor.queue_device import device_of
 from recaster_tui.supervisor.queue_entry import QueueEntry, QueueState
@@ -101,7 +102,7 @@ def reason(entry: QueueEntry, run: Run | None, *, paused: bool, whole: bool = Fa
             return entry.why or "starts now"
         return "the queue is paused" if paused else entry.why
     if entry.state is QueueState.RUNNING and run is not None and not entry.why:
-        if run.state.over or not run.iteration:
+        if run.state not in CLOCK_STATES or not run.iteration:
             return run.phase_text or str(run.state)
         eta = f", {words.duration(run.eta_seconds)} left" if run.eta_seconds is not None else ""
         return f"{run.state}, {words.speed(run.its)}{eta}"

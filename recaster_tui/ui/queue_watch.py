@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0
+_MOST_WAKES, _SELDOM = 4, 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class QueueWatch:
         self._looking = asyncio.Lock()
         self._complaint = ""
         self._states: dict[str, QueueState] | None = None
+        self._woken = self._looks = 0
 
     async def look(self) -> list[News]:
         """Start the keeper if it lacks, follow what it started; says what is new."""
@@ -46,7 +48,7 @@ class QueueWatch:
         async with self._looking:
             complaint = ""
             try:
-                await asyncio.to_thread(self.queue.wake)
+                complaint = await self._wake()
             except RecasterError as error:
                 complaint = str(error)
             entries = self.queue.entries()
@@ -62,6 +64,20 @@ class QueueWatch:
                 news.append(News("Queue", complaint, "warning"))
             self._complaint = complaint
             return news
+
+    async def _wake(self) -> str:
+        """One that ends at once (a disk without locks, say) is not started for ever."""
+        self._looks += 1
+        if self._woken >= _MOST_WAKES and self._looks % _SELDOM:
+            if self.queue.keeper_alive() or not self.queue.has_work():
+                self._woken = 0
+        elif await asyncio.to_thread(self.queue.wake):
+            self._woken += 1
+        else:
+            self._woken = 0
+        if self._woken < _MOST_WAKES:
+            return ""
+        return f"its keeper ends at once; see {self.queue.folder / 'keeper.log'}"
 
     def _news(self, entries: list[QueueEntry]) -> list[News]:
         before, self._states = self._states, {e.id: e.state for e in entries}

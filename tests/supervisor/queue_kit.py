@@ -75,8 +75,8 @@ class Machine(LocalLauncher):
         with folder.journal.open("ab") as file:
             file.write(encode_event(Event(seq, time.time(), kind, data)))
 
-    def train(self, outcome: str = "finished") -> None:
-        """Every trainer says its first word, or, if it has, its last."""
+    def train(self, outcome: str = "finished", *, linger: bool = False) -> None:
+        """Every trainer says its first word, or, if it has, its last; it may *linger* after."""
         for process, folder in list(self.running.items()):
             if not folder.journal.exists() or b'"done"' in folder.journal.read_bytes()[-400:]:
                 self.say(
@@ -87,7 +87,8 @@ class Machine(LocalLauncher):
                 target = read_run_spec(folder.spec).target_iterations
                 done = {"iteration": target, "saved": target, "message": ""}
                 self.say(folder, "done", outcome=outcome, **done)
-                del self.running[process]
+                if not linger:
+                    del self.running[process]
 
 
 @contextmanager

@@ -251,6 +251,26 @@ async def test_a_machine_that_goes_down_each_time_is_not_asked_for_ever(
     assert queue.get(second).state is DONE and machine.launches[entry.run_id] == 4
 
 
+async def test_the_next_one_waits_until_the_process_before_has_gone(
+    queue, workspace, monkeypatch
+) -> None:
+    """Its last word said, it may still hold the memory of the device."""
+    machine = Machine()
+    first, second = (queue.add(workspace, wish(n, device="cpu")).id for n in "ab")
+
+    async def look() -> tuple[str, str]:
+        await keeper_life(machine, queue.data_dir, monkeypatch, steps=1, train=False)
+        return queue.get(first).state.value, queue.get(second).state.value
+
+    await look()
+    machine.train()
+    machine.train(linger=True)
+    assert b'"done"' in queue.get(first).folder.journal.read_bytes()
+    assert await look() == ("running", "waiting")
+    machine.running.clear()
+    assert await look() == ("done", "running")
+
+
 # -- who may start --------------------------------------------------------------------------------
 
 
@@ -366,6 +386,26 @@ async def test_a_trainer_that_fails_or_is_killed_ends_its_entry_and_may_go_on(
     stage.queue.remove(shot.id)
     await stage.keeper.step()
     assert psutil.pid_exists(run.process.pid)  # only the list forgets it
+
+
+async def test_a_restarted_machine_goes_on_and_who_was_quicker_is_left_alone(
+    stage, workspace, monkeypatch
+) -> None:
+    entry = stage.queue.add(workspace, wish("a", 10**6, device="cpu"))
+    await stage.until(lambda: stage.queue.get(entry.id).state is RUNNING)
+    run = await stage.supervisor.attach(stage.queue.get(entry.id).run_id)
+    await until(run, lambda r: r.iteration > 3)
+    stage.queue.set_paused(True)
+    os.kill(run.process.pid, signal.SIGKILL)
+    monkeypatch.setattr("recaster_tui.supervisor.queue_keeper.boot_id", lambda: "another boot")
+    await stage.until(lambda: stage.queue.get(entry.id).state is WAITING)
+    assert "machine was restarted" in stage.queue.get(entry.id).why
+    await stage.supervisor.resume(run.run_id)  # by hand, before its turn has come
+    await until(run, lambda r: r.state is RunState.TRAINING)
+    stage.queue.set_paused(False)
+    await stage.until(lambda: stage.queue.get(entry.id).state is RUNNING)
+    assert stage.queue.get(entry.id).run_id == run.run_id
+    assert len(list(workspace.runs.iterdir())) == 1
 
 
 async def test_the_workspace_vanishes_while_its_run_is_alive(stage, workspace, tmp_path) -> None:

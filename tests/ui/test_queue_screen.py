@@ -229,6 +229,28 @@ async def test_leaving_tells_of_the_queue_and_stopping_pauses_it(
     assert "1 run waits in the paused queue" in capsys.readouterr().err
 
 
+async def test_the_app_tells_of_turns_and_of_a_keeper_that_does_not_stay(
+    tmp_path: Path, workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path / "data", workspace)
+    queue, watch = stage.app.queue, stage.app.queue_watch
+    monkeypatch.setattr("recaster_tui.supervisor.queue.KEEPER_COMMAND", ("true",))
+    entry = queue.add(workspace, wish("a"))
+    said = []
+    for _ in range(6):
+        said += await watch.look()
+    assert [(n.title, n.severity) for n in said] == [("Queue", "warning")]
+    assert "keeper.log" in said[0].text
+    queue.set_paused(True)
+    queue.update(entry.id, state=QueueState.RUNNING, run_id="r")
+    (news,) = await watch.look()
+    assert (news.title, news.run_id) == ("a", "r") and "its turn has come" in news.text
+    queue.update(entry.id, state=QueueState.FAILED, why="no faces")
+    (news,) = await watch.look()
+    assert (news.text, news.severity) == ("no faces", "error")
+    assert await watch.look() == []
+
+
 def test_what_is_said_of_an_added_entry(tmp_path: Path, workspace) -> None:
     queue = Queue(tmp_path / "data")
     first = queue.add(workspace, wish("a"))
