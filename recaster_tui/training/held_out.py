@@ -43,20 +43,25 @@ def entry_of(face: Face) -> Entry:
     return face.name, face.source_filename or "", content_key(face)
 
 
-def find_entries(entries: Sequence[Entry], faces: Sequence[Face]) -> list[list[Face]]:
-    """The faces of each entry, none where they are gone.
+class Finder:
+    """Finds remembered faces among *faces*."""
 
-    The content key decides, because sorting gives files new names; where it is not found
-    (landmarks were corrected) the same file name cut from the same frame does.
-    """
-    by_key: dict[str, list[Face]] = {}
-    by_name: dict[tuple[str, str], list[Face]] = {}
-    if entries:
+    def __init__(self, faces: Sequence[Face]) -> None:
+        self._by_key: dict[str, list[Face]] = {}
+        self._by_name: dict[tuple[str, str], list[Face]] = {}
         for face in faces:
             name, frame, key = entry_of(face)
-            by_key.setdefault(key, []).append(face)
-            by_name.setdefault((name, frame), []).append(face)
-    return [by_key.get(key) or by_name.get((name, frame)) or [] for name, frame, key in entries]
+            self._by_key.setdefault(key, []).append(face)
+            self._by_name.setdefault((name, frame), []).append(face)
+
+    def find(self, entries: Sequence[Entry]) -> list[list[Face]]:
+        """The faces of each entry, none where they are gone.
+
+        The content key decides, because sorting gives files new names; where it is not found
+        (landmarks were corrected) the same file name cut from the same frame does.
+        """
+        by_key, by_name = self._by_key, self._by_name
+        return [by_key.get(key) or by_name.get((name, frame)) or [] for name, frame, key in entries]
 
 
 def in_time(faces: Sequence[Face]) -> list[Face]:
@@ -146,19 +151,20 @@ def hold_out(
         if known is None and len(those) < LEAST_FACES:
             continue
         ordered = in_time(those)
-        found = [find_entries(part, ordered) for part in known.stretches] if known else []
+        finder = Finder(ordered)
+        found = [finder.find(part) for part in known.stretches] if known else []
         if known is None or not any(any(hits) for part in found for hits in part):
             if len(ordered) < LEAST_FACES:
                 continue  # none of the old ones is left, and too few for a choice
             known = _choose(ordered, percent, seed, iteration)
-            found = [find_entries(part, ordered) for part in known.stretches]
+            found = [finder.find(part) for part in known.stretches]
         elif known.since < 0:
             known = Chosen(iteration, known.stretches, known.compared)
         chosen[side] = known
         kept, inner = _spread(found, ordered)
         aside |= kept
         measured[side] = [inner[i] for i in _evenly(len(inner), MOST_MEASURED)]
-        those_compared = [hit[0] for hit in find_entries(known.compared, ordered) if hit]
+        those_compared = [hit[0] for hit in finder.find(known.compared) if hit]
         compared[side] = [face for face in those_compared if face not in kept]
     return HeldOut(chosen, frozenset(aside), measured, compared)
 

@@ -97,7 +97,7 @@ class Measures:
                 side: len(self._held.aside.intersection(self._data.faces(side))) for side in SIDES
             },
             held_out_since=self._held.since,
-            held_out_history=self.series,
+            held_out_history=list(self.series),
         )
 
     def due(self, seconds: float, step_seconds: float, step_faces: int) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from recaster_tui.faces.face import Face
 from recaster_tui.training.data.select import Indices
-from recaster_tui.training.held_out import entry_of, find_entries
+from recaster_tui.training.held_out import Finder, entry_of
 
 MOST = 16
 """As many as ``preview_samples`` may ask for."""
@@ -51,6 +51,6 @@ class ShownFaces:
         if [list(entry) for entry in entries] == self._entries:
             return
         place = {face: i for i, face in enumerate(self.faces)}
-        known = [place[hit[0]] for hit in find_entries(entries, self.faces) if hit]
+        known = [place[hit[0]] for hit in Finder(self.faces).find(entries) if hit]
         if known:
             self._take_over(list(dict.fromkeys([*known, *self._positions]))[:MOST])
