@@ -7,6 +7,7 @@ from recaster_tui.errors import BadInputError
 
 _TITLES = {
     "ui": "The screen, through a pseudo-terminal",
+    "history": "Ten thousand runs, half a million iterations",
     "extract": "From a video to aligned faces",
     "masks": "The automatic mask on people it has never seen",
     "faces": "Large facesets: opening, editing, the grid, checking",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import compress
 from typing import Any
 
 from recaster_tui.errors import BadInputError
@@ -123,16 +124,21 @@ class RunFilter:
 
     def fits(self, record: RunRecord) -> bool:
         """Whether the run is meant."""
-        if self.words:
-            text = haystack(record)
-            if not all((word[1:] not in text) if word[0] == "-" else (word[1:] in text)
-                       for word in self.words):  # fmt: skip
-                return False
-        return all(test(record) for test in self.tests)
+        return bool(self.choose((record,)))
 
     def choose(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """Those that fit, in their order."""
-        return [r for r in records if self.fits(r)] if self else list(records)
+        chosen = list(records)
+        if self.words:
+            texts = [haystack(r) for r in chosen]
+            for word in self.words:
+                wanted, there = word[1:], word[0] == "+"
+                keep = [(wanted in text) is there for text in texts]
+                texts = list(compress(texts, keep))
+                chosen = list(compress(chosen, keep))
+        for test in self.tests:
+            chosen = list(filter(test, chosen))
+        return chosen
 
 
 def haystack(record: RunRecord) -> str:

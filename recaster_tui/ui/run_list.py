@@ -104,6 +104,7 @@ class Listing:
         self._past: list[RunRecord] = []
         self.elsewhere = 0
         self.living = 0
+        self.costs = False
 
     def arrange(self, supervisor: Supervisor, choice: Choice) -> list[RunRecord]:
         """The records to show; ``elsewhere`` counts those of other workspaces left out."""
@@ -120,6 +121,7 @@ class Listing:
             if choice.living_only:
                 past = [r for r in past if r.state.live and r.run_id not in supervisor.gone]
             self._past = self._of(past, choice)
+            self.costs = any(r.cost for r in (*past, *now))
         living = self._of(now, choice)
         self.living = len(living)
         return living + self._past

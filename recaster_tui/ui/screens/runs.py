@@ -18,7 +18,7 @@ from recaster_tui.supervisor import Run, RunRecord, RunState, run_filter
 from recaster_tui.ui import words
 from recaster_tui.ui.run_list import SORTS, Choice, Listing
 from recaster_tui.ui.screens.dialogs import AskFolder, AskTarget, Confirm, joined, plural
-from recaster_tui.ui.screens.model_keys import ModelKeys, model_bindings
+from recaster_tui.ui.screens.model_keys import ModelKeys, answer_timeout, model_bindings
 from recaster_tui.ui.widgets.panel import Panel
 from recaster_tui.ui.widgets.run_detail import RunDetail
 from recaster_tui.ui.widgets.run_table import RunTable
@@ -134,7 +134,7 @@ class RunsScreen(ModelKeys):
         shown = self._listing.arrange(supervisor, choice)
         elsewhere = self._listing.elsewhere
         table = self.table
-        table.gone = supervisor.gone
+        table.gone, table.costs = supervisor.gone, self._listing.costs
         if (table.everywhere, table.living_only) != (everywhere, self.living_only):
             table.everywhere, table.living_only = everywhere, self.living_only
             table.redraw()
@@ -434,7 +434,7 @@ class RunsScreen(ModelKeys):
     async def _command(self, record: RunRecord, name: CommandName, done: str, **args: Any) -> None:
         try:
             run: Run = await self.recaster.supervisor.attach(record.run_id, record=record)
-            ack = await run.command(name, **args)
+            ack = await run.command(name, timeout=answer_timeout(run, name), **args)
         except RecasterError as error:
             self.notify(str(error), title=record.model_name, severity="error", timeout=10)
             return

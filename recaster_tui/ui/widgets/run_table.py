@@ -65,7 +65,7 @@ class RunTable(TableView):
         self.everywhere = False
         self.living_only = False
         self.gone: frozenset[str] = frozenset()
-        self._costs = False
+        self.costs = False
         self._records: dict[str, RunRecord] = {}
         self._live: dict[str, Run] = {}
         self._curves: dict[str, tuple[int, NDArray[np.float64]]] = {}
@@ -85,7 +85,6 @@ class RunTable(TableView):
         before = self.columns()
         self._live = {run.run_id: run for run in live}
         self._records = {record.run_id: record for record in records}
-        self._costs = any(record.cost for record in records)
         if self.columns() != before:
             self.redraw()
         self.marked = [m for m in self.marked if m in self._records]
@@ -117,7 +116,7 @@ class RunTable(TableView):
 
     def columns(self) -> Sequence[Column]:
         """The workspace is named where there are several, the end where runs have one ahead."""
-        shown = {"workspace": self.everywhere, "eta": bool(self._live), "cost": self._costs}
+        shown = {"workspace": self.everywhere, "eta": bool(self._live), "cost": self.costs}
         columns = [c for c in self.COLUMNS if shown.get(c.key, True)]
         if self.living_only:
             columns = [replace(c, rank=self.LIVING.get(c.key, c.rank)) for c in columns]
