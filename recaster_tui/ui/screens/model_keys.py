@@ -15,7 +15,16 @@ from recaster_tui.ui.screens.dialog_words import AskWords, Line
 if TYPE_CHECKING:
     from recaster_tui.supervisor import Run
 
-BACKUP_SECONDS = 600.0
+SAVE_SECONDS = 900.0
+_ANSWER_SECONDS = 15.0
+
+
+def answer_timeout(run: "Run", name: str) -> float:
+    """How long an answer may take: a trainer reads commands between two iterations, and says that
+    it has saved when it has."""
+    if name in (CommandName.SAVE, CommandName.BACKUP, CommandName.SNAPSHOT):
+        return SAVE_SECONDS
+    return max(_ANSWER_SECONDS, 4.0 * run.ms / 1000.0)
 
 
 def model_bindings(screen: str, *, show: bool = True) -> list[BindingType]:
@@ -90,7 +99,7 @@ class ModelKeys(ModeScreen):
             if answer is None:
                 return
             title = run.spec.model_name
-            ack = await run.command(CommandName.BACKUP, note=answer["note"], timeout=BACKUP_SECONDS)
+            ack = await run.command(CommandName.BACKUP, note=answer["note"], timeout=SAVE_SECONDS)
         except RecasterError as error:
             self.notify(str(error), title="Backup", severity="error", timeout=10)
             return

@@ -112,7 +112,7 @@ class SnapshotsScreen(ModeScreen):
 
     def reload(self) -> None:
         """Read the folder again, in a thread."""
-        self.run_worker(self._load, group="load", exclusive=True, exit_on_error=False)
+        self.run_worker(self._load, group="load", exclusive=True, exit_on_error=False)  # type: ignore[arg-type]
 
     async def _load(self) -> None:
         def read() -> tuple[tuple[float, ...], list[RestorePoint], Path | None]:

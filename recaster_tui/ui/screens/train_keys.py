@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunState
-from recaster_tui.ui.screens.model_keys import ModelKeys, model_bindings
+from recaster_tui.ui.screens.model_keys import ModelKeys, answer_timeout, model_bindings
 
 TRAIN_KEYS: list[BindingType] = [
     Binding("s", "start", "Start", id="train-start", tooltip="Train with this configuration"),
@@ -110,7 +110,7 @@ class RunCommands(ModelKeys):
 
     async def _command(self, run: Run, name: CommandName, done: str, **args: Any) -> bool:
         try:
-            ack = await run.command(name, **args)
+            ack = await run.command(name, timeout=answer_timeout(run, name), **args)
         except RecasterError as error:
             self.notify(str(error), title=str(name), severity="error", timeout=10)
             return False
