@@ -394,7 +394,7 @@ class Run:
         except OSError as error:
             log.debug("cannot read %s: %s", self.folder.journal, error)
             alive = None
-        if alive is False and self.process is not None and self._asked == 0.0:
+        if alive is not None and self.process is not None and self._asked == 0.0:
             alive = await self._ask_alive()  # only now do we know whom to ask about
         older = self._process_spoke() is False and self.status.said is not RunState.STARTING
         if alive and older:

@@ -113,6 +113,8 @@ async def starting_app(campaign: "Campaign") -> Finding:
             if pids:
                 finding.other.append(f"{run_id} has a trainer, but no run.toml")
             continue
+        if not pids:
+            continue  # it was never launched: for a while somebody may be about to
         line = Line(campaign.workspace, campaign.data_dir, name, campaign.scratch)
         line.folder = folder
         line.orders()
@@ -122,8 +124,7 @@ async def starting_app(campaign: "Campaign") -> Finding:
             await kill(pid)
             with contextlib.suppress(psutil.Error):
                 await asyncio.to_thread(psutil.Process(pid).wait, 10)
-        if pids:
-            finding.add(await campaign.judged(line, kind))
+        finding.add(await campaign.judged(line, kind))
     return finding
 
 
