@@ -64,6 +64,7 @@ class Queue:
         self.folder = self.data_dir / "queue"
         self._read: dict[str, tuple[tuple[int, int, int], QueueEntry]] = {}
         self._unreadable: dict[str, str] = {}
+        self._child: subprocess.Popen[bytes] | None = None
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -387,6 +388,8 @@ class Queue:
         """
         if not self.folder.is_dir() or not self.has_work() or self.keeper_alive():
             return False
+        if self._child is not None and self._child.poll() is None:
+            return False  # it has not got as far as the lock yet
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCREEN_VARIABLES)}
         try:
             with (self.folder / "keeper.log").open("ab") as output:
@@ -407,6 +410,7 @@ class Queue:
                 where=self.folder,
             ) from error
         threading.Thread(target=child.wait, name="reap-keeper", daemon=True).start()
+        self._child = child
         return True
 
     # -- inside -----------------------------------------------------------------------------

@@ -68,13 +68,12 @@ class QueueWatch:
     async def _wake(self) -> str:
         """One that ends at once (a disk without locks, say) is not started for ever."""
         self._looks += 1
-        if self._woken >= _MOST_WAKES and self._looks % _SELDOM:
-            if self.queue.keeper_alive() or not self.queue.has_work():
-                self._woken = 0
-        elif await asyncio.to_thread(self.queue.wake):
-            self._woken += 1
-        else:
+        if not self.queue.has_work() or self.queue.keeper_alive():
             self._woken = 0
+            return ""
+        rarely = self._woken >= _MOST_WAKES and self._looks % _SELDOM
+        if not rarely and await asyncio.to_thread(self.queue.wake):
+            self._woken += 1
         if self._woken < _MOST_WAKES:
             return ""
         return f"its keeper ends at once; see {self.queue.folder / 'keeper.log'}"

@@ -239,6 +239,8 @@ async def test_the_app_tells_of_turns_and_of_a_keeper_that_does_not_stay(
     said = []
     for _ in range(6):
         said += await watch.look()
+        assert queue._child is not None
+        queue._child.wait(30)
     assert [(n.title, n.severity) for n in said] == [("Queue", "warning")]
     assert "keeper.log" in said[0].text
     queue.set_paused(True)
