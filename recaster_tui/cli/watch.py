@@ -11,7 +11,7 @@ from recaster_tui.cli.words import duration
 from recaster_tui.errors import ExitCode, RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Notice, Run, RunState, Supervisor
-from recaster_tui.supervisor.verdict import Kind
+from recaster_tui.supervisor.verdict import Kind, held_out_words
 
 PLAIN_SECONDS = 5.0
 _REPEAT_SECONDS = 30.0
@@ -186,7 +186,8 @@ def describe(run: Run) -> str:
 def summary(run: Run) -> str:
     """How the training did, with the figures behind it; several lines."""
     verdict = run.verdict
-    return "\n  ".join((f"{verdict.kind.value}: {verdict.text}", *verdict.reasons))
+    figures = (*verdict.reasons, *held_out_words(run.measures))
+    return "\n  ".join((f"{verdict.kind.value}: {verdict.text}", *figures))
 
 
 def make_view(run: Run, *, as_json: bool, from_now: bool = False) -> View:

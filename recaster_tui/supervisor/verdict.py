@@ -149,7 +149,6 @@ def verdict(
     line = curve.line(_WINDOW, 3)
     recent = [m for m in measures if m.iteration > max(curve.cut, m.since)]
     kind, text, reasons = _judge(curve, line, recent, iteration)
-    reasons += _held_out_words(measures)
     return Verdict(
         kind,
         text,
@@ -200,7 +199,7 @@ def _judge(
     if fitted := _over_fitting(measures):
         return Kind.OVER_FITTING, *fitted
     fall = f"the loss falls {_rate(line.value)}"
-    sure = f"between {_rate(line.high, signed=True)} and {_rate(line.low, signed=True)} (95 %)"
+    sure = _between(line)
     best = 1 - math.exp(max(line.low, -1.0) * MORE * iteration) if line.low < 0 else 0.0
     if len(curve.y) >= LEAST_CONVERGED and best < WORTH:
         better = _still_better(measures)
@@ -330,7 +329,8 @@ def _worth(line: Slope, curve: _Curve) -> list[str]:
     ]
 
 
-def _held_out_words(measures: Sequence[Measure]) -> list[str]:
+def held_out_words(measures: Sequence[Measure]) -> list[str]:
+    """The newest figures on held-out faces, a line for each side."""
     if not measures:
         return []
     newest = measures[-1]
@@ -356,17 +356,25 @@ def _eta(line: Slope | None, curve: _Curve, iteration: int, target: Target) -> f
     return min(waits) if waits else None
 
 
-def _rate(slope: float, *, signed: bool = False) -> str:
+def _rate(slope: float) -> str:
     """``1.2 % per 1,000 iterations``; of more iterations where it is very little."""
-    if not math.isfinite(slope):
-        return "an unknown rate"
-    unit, percent = 1_000, 0.0
-    for unit in (1_000, 10_000, 100_000):
-        percent = 100 * math.expm1(max(-50.0, min(50.0, slope * unit)))
-        if abs(percent) >= 0.1:
-            break
-    number = f"{percent:+.2g}" if signed else f"{abs(percent):.2g}"
-    return f"{number} % per {unit:,} iterations"
+    unit = _unit(slope)
+    return f"{abs(_by(slope, unit)):.2g} % per {unit:,} iterations"
+
+
+def _between(line: Slope) -> str:
+    unit = _unit(line.value)
+    low, high = (_by(slope, unit) for slope in (line.low, line.high))
+    return f"{low:+.2g} to {high:+.2g} % per {unit:,} iterations (95 %)"
+
+
+def _unit(slope: float) -> int:
+    return next((u for u in (1_000, 10_000) if abs(_by(slope, u)) >= 0.1), 100_000)
+
+
+def _by(slope: float, iterations: int) -> float:
+    """Percent in so many iterations."""
+    return 100 * math.expm1(max(-50.0, min(50.0, slope * iterations)))
 
 
 def _percent(share: float) -> str:
