@@ -412,10 +412,8 @@ _FIELDS = frozenset(f.name for f in fields(RunRecord))
 _DEFAULTS = {f.name: f.default for f in fields(RunRecord) if f.default is not MISSING}
 _REQUIRED = _FIELDS - _DEFAULTS.keys() - {"device", "options"}
 _DEFAULTS |= {"device": {}, "options": {}}
-_KINDS: dict[str, Any] = {
-    f.name: {int: int, float: (int, float), str: str, RunState: str}.get(f.type, dict)
-    for f in fields(RunRecord)
-}
+_STORED_AS: dict[Any, Any] = {int: int, float: (int, float), str: str, RunState: str}
+_KINDS = {f.name: _STORED_AS.get(f.type, dict) for f in fields(RunRecord)}
 _LINE = re.compile(r"([A-Za-z0-9_-]+) = (.+)")
 _SECTION = re.compile(r"\[([A-Za-z0-9_-]+)\]")
 _NO_JSON = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -16,6 +16,8 @@ LossArray = npt.NDArray[np.void]
 
 _ROW = LOSS_DTYPE.itemsize
 _CHUNK_ROWS = 200_000
+_MOST_ITERATIONS = np.uint64(10**12)
+_MOST_LEFT_OUT = np.uint64(10**6)  # none are, but a watcher need not be that strict
 _TREND_ROWS = 2_000
 _TREND_SCALE = 300.0
 
@@ -38,11 +40,16 @@ NO_TREND = Trend(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
 class LossBuffer:
-    """Follows ``losses.bin``. The array that :attr:`rows` gives out is never written again."""
+    """Follows ``losses.bin``. The array that :attr:`rows` gives out is never written again.
+
+    Attributes:
+        damaged: there is more in the file, which cannot be losses of this run.
+    """
 
     def __init__(self, launcher: Launcher, path: Path) -> None:
         self._launcher = launcher
         self._path = path
+        self.damaged = False
         self._store = np.empty(1024, LOSS_DTYPE)
         self._count = 0
 
@@ -53,8 +60,24 @@ class LossBuffer:
         view.flags.writeable = False
         return view
 
+    def _whole(self, new: LossArray) -> int:
+        """How many of the *new* rows can follow: iterations grow, and are no astronomic numbers.
+
+        What comes after a torn row in the middle, or from another file, is no loss of this run.
+        """
+        iterations = new["iteration"]
+        before = self._store["iteration"][self._count - 1] if self._count else np.uint64(0)
+        previous = np.concatenate([[before], iterations[:-1]])
+        first = self._count == 0
+        good = (iterations > previous) & (iterations - previous <= _MOST_LEFT_OUT)
+        if first and len(new):
+            good[0] = iterations[0] < _MOST_ITERATIONS
+        bad = np.flatnonzero(~good)
+        return int(bad[0]) if len(bad) else len(new)
+
     def clear(self) -> None:
         """Start again: the trainer has rewritten the file."""
+        self.damaged = False
         self._store = np.empty(1024, LOSS_DTYPE)
         self._count = 0
 
@@ -81,10 +104,13 @@ class LossBuffer:
                     changed = True
                     continue
                 new = new[1:]
-            if not len(new):
+            good = new[: self._whole(new)]
+            if len(good):
+                self._extend(good)
+                changed = True
+            self.damaged = len(good) < len(new)
+            if self.damaged or not len(new):
                 return changed
-            self._extend(new)
-            changed = True
 
     def _extend(self, new: LossArray) -> None:
         needed = self._count + len(new)

@@ -90,6 +90,7 @@ class Run:
         self._process_t = 0.0
         self._spoke: ProcessId | None = None
         self._heard = (0.0, 0.0)
+        self._told_losses = False
         self._looked = 0.0
         self._full = False
         self._launches = 0
@@ -428,6 +429,10 @@ class Run:
             self.facts.note("error", "journal-damaged", f"{chunk.damaged} unreadable journal lines")
         if not chunk.more and (chunk.events or not self._losses.rows.size):
             await self._losses.read()
+            if self._losses.damaged and self.status.said.over and not self._told_losses:
+                self._told_losses = True
+                text = "losses.bin is damaged: the chart ends at the last iteration that is whole"
+                self.facts.note("warning", "losses-damaged", text)
         if chunk.events or chunk.restarted or chunk.gaps or chunk.damaged:
             self._touch()
         return chunk.more
