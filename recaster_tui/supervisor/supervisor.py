@@ -502,9 +502,11 @@ class Supervisor:
                 run = self._runs.get(other.run_id) or Run(folder, other, self._launcher)
                 await run.poll()
                 if not run.state.over or time.monotonic() > deadline:
+                    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.started))
                     raise ModelBusyError(
                         f"model '{spec.model_name}' is already being trained by run "
-                        f"{other.run_id} ({run.state.value}, iteration {run.iteration:,})",
+                        f"{other.run_id} ({run.state.value}, iteration {run.iteration:,}), process "
+                        f"{process.pid} on {process.host or 'this machine'} since {since}",
                         where=workspace.root / spec.model_folder,
                         hint=f"attach to it (recaster attach {other.run_id}), stop it first, "
                         "or give this one another name",
