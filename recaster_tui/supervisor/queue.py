@@ -7,24 +7,17 @@ long as it lives, so there is never more than one. A file that cannot be underst
 ``damaged/``; the others go on.
 """
 
-import contextlib
 import fcntl
-import logging
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from recaster_tui import paths
 from recaster_tui.errors import BadInputError, EnvironmentProblem
-from recaster_tui.files import read_toml, write_toml
 from recaster_tui.supervisor.queue_entry import (
     QueueEntry,
     QueueState,
@@ -32,57 +25,26 @@ from recaster_tui.supervisor.queue_entry import (
     launch_mark,
     require_target,
 )
+from recaster_tui.supervisor.queue_files import (
+    MOST_SLOTS,
+    QueueFiles,
+    QueueSettings,
+    cannot_write,
+)
 from recaster_tui.supervisor.supervisor import RunRequest, make_spec
 from recaster_tui.workspace import Workspace
 
-log = logging.getLogger(__name__)
-
 KEEPER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "recaster_tui", "queue", "keep")
-MOST_SLOTS = 16
-_SETTINGS = "settings.toml"
 # What Textual, our probe and pytest set for the screen means nothing to a keeper.
 _SCREEN_VARIABLES = ("TEXTUAL", "RECASTER_UI", "COLUMNS", "LINES", "PYTEST_")
 
 
-@dataclass(frozen=True)
-class QueueSettings:
-    """``slots`` by device name, 1 where nothing is said; ``paused`` stops new starts."""
-
-    paused: bool = False
-    slots: dict[str, int] = field(default_factory=dict)
-
-    def slots_of(self, device: str) -> int:
-        """How many runs *device* takes at once."""
-        return self.slots.get(device, 1)
-
-
-class Queue:
+class Queue(QueueFiles):
     """The files, read afresh at each question. Any number of programs may hold one."""
 
     def __init__(self, data_dir: Path | None = None) -> None:
-        self.data_dir = data_dir or paths.data_dir()
-        self.folder = self.data_dir / "queue"
-        self._read: dict[str, tuple[tuple[int, int, int], QueueEntry]] = {}
-        self._unreadable: dict[str, str] = {}
+        super().__init__(data_dir)
         self._child: subprocess.Popen[bytes] | None = None
-
-    # -- reading ----------------------------------------------------------------------------
-
-    def entries(self) -> list[QueueEntry]:
-        """What runs, then what waits in order, then what is over, the last ended first."""
-        found = [e for path in self._files() if (e := self._entry(path)) is not None]
-        active = sorted((e for e in found if e.state.active), key=lambda e: (e.started, e.rank))
-        waiting = sorted((e for e in found if e.state is QueueState.WAITING), key=lambda e: e.rank)
-        over = sorted((e for e in found if e.state.over), key=lambda e: (e.ended, e.rank))
-        return [*active, *waiting, *reversed(over)]
-
-    def waiting(self) -> list[QueueEntry]:
-        """Who waits, the next one first."""
-        return [e for e in self.entries() if e.state is QueueState.WAITING]
-
-    def get(self, id: str) -> QueueEntry | None:  # noqa: A002
-        """The entry of exactly this id, as its file says now."""
-        return self._entry(self._path(id))
 
     def find(self, text: str) -> QueueEntry:
         """The entry meant by an id, a unique part of one, its run, model name, or ``1`` = next.
@@ -110,40 +72,6 @@ class Queue:
         names = ", ".join(e.id for e in fitting[:4])
         raise BadInputError(f"'{text}' fits {len(fitting)} entries: {names}", hint="use the id")
 
-    def settings(self) -> QueueSettings:
-        """Slots and pause."""
-        path = self.folder / _SETTINGS
-        try:
-            table = read_toml(path)
-            slots = {str(k): int(v) for k, v in dict(table.get("slots") or {}).items()}
-            within = {k: max(1, min(v, MOST_SLOTS)) for k, v in slots.items()}
-            return QueueSettings(bool(table.get("paused", False)), within)
-        except FileNotFoundError:
-            return QueueSettings()
-        except OSError as error:
-            self._unreadable[path.name] = str(error)
-        except (ValueError, TypeError) as error:
-            self._set_aside(path, error)
-        return QueueSettings()
-
-    def slots(self) -> dict[str, int]:
-        """Slots of every device that is set or that an entry wants."""
-        settings = self.settings()
-        names = {*settings.slots, *(e.slot for e in self.entries() if not e.state.over)}
-        return {name: settings.slots_of(name) for name in sorted(names)}
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing new is started."""
-        return self.settings().paused
-
-    def problems(self) -> list[str]:
-        """Files that could not be used, in words; empty is usual."""
-        aside = self.folder / "damaged"
-        names = sorted(p.name for p in aside.iterdir()) if aside.is_dir() else []
-        found = [f"{name} is damaged and was set aside in {aside}" for name in names]
-        return found + [f"{name} cannot be read: {why}" for name, why in self._unreadable.items()]
-
     def has_work(self) -> bool:
         """Whether a keeper has something to do."""
         entries = self.entries()
@@ -165,7 +93,7 @@ class Queue:
         """
         spec = make_spec(workspace, request)
         require_target(spec.target_iterations, spec.target_seconds)
-        with self._changing():
+        with self.changing():
             entry = QueueEntry(
                 id=entry_id(),
                 order=max((e.order for e in self.entries()), default=0.0) + 1.0,
@@ -178,7 +106,7 @@ class Queue:
                 target_iterations=spec.target_iterations,
                 target_seconds=spec.target_seconds,
             )
-            self._write(entry)
+            self.write(entry)
         return entry
 
     def move(self, id: str, step: int) -> bool:  # noqa: A002
@@ -186,7 +114,7 @@ class Queue:
 
         Returns whether it moved. One file is written, so a crash leaves the old or the new order.
         """
-        with self._changing():
+        with self.changing():
             waiting = self.waiting()
             here = next((i for i, e in enumerate(waiting) if e.id == id), None)
             if here is None:
@@ -201,7 +129,7 @@ class Queue:
                 waiting = self._spread(waiting)
                 low = waiting[there - 1].order if there else waiting[0].order - 2.0
                 high = waiting[there].order if there < len(waiting) else waiting[-1].order + 2.0
-            self._write(entry.model_copy(update={"order": (low + high) / 2}))
+            self.write(entry.model_copy(update={"order": (low + high) / 2}))
         return True
 
     def remove(self, id: str) -> None:  # noqa: A002
@@ -210,20 +138,20 @@ class Queue:
         Raises:
             BadInputError: there is no such entry, or it is just being started.
         """
-        with self._changing():
+        with self.changing():
             entry = self._need(id)
             if entry.state is QueueState.STARTING:
                 raise BadInputError(
                     f"{entry.model_name} is just being started", hint="try again in a moment"
                 )
-            self._path(id).unlink(missing_ok=True)
+            self.path(id).unlink(missing_ok=True)
 
     def clear(self) -> int:
         """Take everything that is over off the list; how many these were."""
-        with self._changing():
+        with self.changing():
             over = [e for e in self.entries() if e.state.over]
             for entry in over:
-                self._path(entry.id).unlink(missing_ok=True)
+                self.path(entry.id).unlink(missing_ok=True)
         return len(over)
 
     def again(self, id: str) -> QueueEntry:  # noqa: A002
@@ -232,7 +160,7 @@ class Queue:
         Raises:
             BadInputError: it is not over, or is done.
         """
-        with self._changing():
+        with self.changing():
             entry = self._need(id)
             if entry.state not in (QueueState.FAILED, QueueState.STOPPED):
                 raise BadInputError(
@@ -249,7 +177,7 @@ class Queue:
             }
             if not entry.folder.spec.is_file():
                 changes["run_id"] = ""
-            return self._write(entry.model_copy(update=changes))
+            return self.write(entry.model_copy(update=changes))
 
     def start_now(self, id: str) -> QueueEntry:  # noqa: A002
         """Let a waiting entry start whatever runs on its device, and though the queue is paused.
@@ -257,11 +185,11 @@ class Queue:
         Raises:
             BadInputError: it does not wait.
         """
-        with self._changing():
+        with self.changing():
             entry = self._need(id)
             if entry.state is not QueueState.WAITING:
                 raise BadInputError(f"{entry.model_name} does not wait: it is {entry.state}")
-            return self._write(entry.model_copy(update={"now": True}))
+            return self.write(entry.model_copy(update={"now": True}))
 
     def set_slots(self, device: str, count: int) -> int:
         """How many runs *device* takes at once, 1 to 16; returns what was set.
@@ -274,15 +202,32 @@ class Queue:
                 f"{count} slots of {device}: must be 1 to {MOST_SLOTS}",
                 hint="to start nothing new, pause the queue",
             )
-        with self._changing():
+        with self.changing():
             now = self.settings()
-            self._write_settings(QueueSettings(now.paused, {**now.slots, device: count}))
+            self.write_settings(QueueSettings(now.paused, {**now.slots, device: count}))
         return count
 
     def set_paused(self, paused: bool) -> None:
         """Start nothing new, or go on. What runs is not touched."""
-        with self._changing():
-            self._write_settings(QueueSettings(paused, self.settings().slots))
+        with self.changing():
+            self.write_settings(QueueSettings(paused, self.settings().slots))
+
+    def _need(self, id: str) -> QueueEntry:  # noqa: A002
+        entry = self.get(id)
+        if entry is None:
+            raise BadInputError(f"the queue has no entry {id}", hint="it was removed meanwhile")
+        return entry
+
+    def _spread(self, waiting: Sequence[QueueEntry]) -> list[QueueEntry]:
+        """Give them room between each other, the last one first: their order never changes."""
+        top = max(e.order for e in self.entries())
+        spread = [
+            entry.model_copy(update={"order": top + number})
+            for number, entry in enumerate(waiting, start=1)
+        ]
+        for entry in reversed(spread):
+            self.write(entry)
+        return spread
 
     # -- for the keeper ---------------------------------------------------------------------
 
@@ -291,14 +236,14 @@ class Queue:
 
         None where it waits no more (removed, paused, chosen) since the caller looked.
         """
-        with self._changing():
+        with self.changing():
             entry = self.get(id)
             if entry is None or entry.state is not QueueState.WAITING:
                 return None
             if self.paused and not entry.now:
                 return None
             chosen = entry.model_copy(update={"run_id": entry.run_id or run_id})
-            return self._write(
+            return self.write(
                 chosen.model_copy(
                     update={
                         "state": QueueState.STARTING,
@@ -312,12 +257,12 @@ class Queue:
 
     def update(self, id: str, **changes: Any) -> QueueEntry | None:  # noqa: A002
         """Change what the file says now; None where the entry was removed meanwhile."""
-        with self._changing():
+        with self.changing():
             entry = self.get(id)
             if entry is None:
                 return None
             changed = entry.model_copy(update=changes)
-            return entry if changed == entry else self._write(changed)
+            return entry if changed == entry else self.write(changed)
 
     def hold(self, seconds: float = 1.0) -> "KeeperLock | None":
         """The keeper's lock; None where another holds it.
@@ -332,7 +277,7 @@ class Queue:
             self.folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -344,7 +289,7 @@ class Queue:
                 return None
             except OSError as error:
                 os.close(fd)
-                raise _cannot_write(self.folder, error) from error
+                raise cannot_write(self.folder, error) from error
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
             return KeeperLock(fd)
@@ -354,7 +299,7 @@ class Queue:
 
         Nobody can add an entry in between and take the leaving keeper for a working one.
         """
-        with self._changing():
+        with self.changing():
             if self.has_work():
                 return False
             lock.release()
@@ -413,111 +358,6 @@ class Queue:
         self._child = child
         return True
 
-    # -- inside -----------------------------------------------------------------------------
-
-    def _path(self, id: str) -> Path:  # noqa: A002
-        return self.folder / f"{id}.toml"
-
-    def _files(self) -> list[Path]:
-        try:
-            names = os.listdir(self.folder)  # noqa: PTH208 - hidden temporary files are no entries
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            self._unreadable["queue"] = str(error)
-            return []
-        chosen = [n for n in names if n.endswith(".toml") and n[0] != "." and n != _SETTINGS]
-        for gone in self._read.keys() - set(chosen):
-            del self._read[gone]
-        return [self.folder / name for name in chosen]
-
-    def _entry(self, path: Path) -> QueueEntry | None:
-        try:
-            about = path.stat()
-            seen = (about.st_mtime_ns, about.st_size, about.st_ino)
-            known = self._read.get(path.name)
-            if known is not None and known[0] == seen:
-                return known[1]
-            entry = QueueEntry.model_validate(read_toml(path))
-            if entry.id != path.stem:
-                raise ValueError(f"it says that it is {entry.id}")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._unreadable[path.name] = error.strerror or str(error)
-            return None
-        except (ValueError, ValidationError) as error:
-            self._set_aside(path, error)
-            return None
-        self._unreadable.pop(path.name, None)
-        self._read[path.name] = (seen, entry)
-        return entry
-
-    def _set_aside(self, path: Path, error: Exception) -> None:
-        log.error("the queue file %s is damaged: %s", path, error)
-        try:
-            aside = self.folder / "damaged"
-            aside.mkdir(exist_ok=True)
-            target, number = aside / path.name, 1
-            while target.exists():
-                number += 1
-                target = aside / f"{path.stem}-{number}.toml"
-            path.rename(target)
-        except FileNotFoundError:
-            return  # another program was quicker
-        except OSError as problem:
-            self._unreadable[path.name] = f"it is damaged ({problem.strerror or problem})"
-
-    def _need(self, id: str) -> QueueEntry:  # noqa: A002
-        entry = self.get(id)
-        if entry is None:
-            raise BadInputError(f"the queue has no entry {id}", hint="it was removed meanwhile")
-        return entry
-
-    def _spread(self, waiting: Sequence[QueueEntry]) -> list[QueueEntry]:
-        """Give them room between each other, the last one first: their order never changes."""
-        top = max(e.order for e in self.entries())
-        spread = [
-            entry.model_copy(update={"order": top + number})
-            for number, entry in enumerate(waiting, start=1)
-        ]
-        for entry in reversed(spread):
-            self._write(entry)
-        return spread
-
-    def _write(self, entry: QueueEntry) -> QueueEntry:
-        table = entry.model_dump(mode="json", exclude_none=True)
-        # TOML knows no None, and an option may be one.
-        table["options"] = {k: v for k, v in entry.options.items() if v is not None}
-        try:
-            write_toml(self._path(entry.id), table)
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
-        return entry
-
-    def _write_settings(self, settings: QueueSettings) -> None:
-        try:
-            write_toml(
-                self.folder / _SETTINGS, {"paused": settings.paused, "slots": settings.slots}
-            )
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the lock of everybody who writes, for a moment."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.folder / "write.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
-        try:
-            with contextlib.suppress(OSError):  # a disk without locks: each file is whole anyway
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
 
 class KeeperLock:
     """Held until :meth:`release` or the end of the process, however it ends."""
@@ -530,11 +370,3 @@ class KeeperLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _cannot_write(folder: Path, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"the queue cannot be written: {error.strerror or error}",
-        where=folder,
-        hint="free some space, or check the rights of the folder",
-    )

@@ -11,8 +11,9 @@ from textual.markup import escape
 from textual.widget import Widget
 
 from recaster_tui.errors import RecasterError
-from recaster_tui.supervisor.queue import MOST_SLOTS, Queue
+from recaster_tui.supervisor.queue import Queue
 from recaster_tui.supervisor.queue_entry import QueueEntry, QueueState
+from recaster_tui.supervisor.queue_files import MOST_SLOTS
 from recaster_tui.ui.queue_list import QueueView, device
 from recaster_tui.ui.screens.base import ModeScreen
 from recaster_tui.ui.screens.dialogs import Confirm, plural
