@@ -19,7 +19,10 @@ import torch
 from torch import Tensor
 from trainer_fakes import FakeData, FakeModel, events, make_run, model_folder, of, tell
 
+from recaster_tui.cli.model_move import load_ours
+from recaster_tui.cli.model_store import find_ours
 from recaster_tui.errors import ExitCode
+from recaster_tui.interop.remarks import Remarks
 from recaster_tui.options import ModelClass, SaehdOptions, TrainingOptions, defaults
 from recaster_tui.protocol import RunFolder, read_run_spec, write_run_spec
 from recaster_tui.supervisor.facts import Facts
@@ -403,6 +406,11 @@ def test_a_run_finds_its_batch_size_once(
     saved = load_model(model_folder(folder))
     assert saved is not None and saved.snapshot.state["options"]["batch_size"] == "auto"
     assert probe.found_number(saved.snapshot.state) == 4
+
+    # DeepFaceLab's files have numbers only: they get the one in use.
+    (entry,) = find_ours(tmp_path / "model")
+    plain, _ = load_ours(entry, Remarks())
+    assert plain.options.batch_size == 4
 
     go_on(folder, 20, gan_power=0.1)
     assert trained(folder) == ExitCode.OK

@@ -96,6 +96,39 @@ async def test_live_options_are_sent_once_and_others_refused(
     assert stage.train.form_model.value("seed") == 0
 
 
+async def test_an_automatic_batch_size_is_chosen_found_and_shown(
+    live: tuple[Stage, Pilot[int]], trainer: ScriptedTrainer
+) -> None:
+    stage, pilot = live
+    rows, form = stage.train.form.rows, stage.train.form_model
+    rows.focus()
+    rows.goto("batch_size")
+    await pilot.press("enter", "a", "enter")
+    await pilot.pause(0.6)  # the quiet time after which a change is sent
+    await stage.settle(pilot)
+    assert trainer.commands == [("set", {"key": "batch_size", "value": "auto"})]
+    run = stage.app.current_run
+    assert run is not None and run.batch_found == 0
+    trainer.say(EventType.PHASE, phase="probing-batch", text="finding the batch size")
+    trainer.say(
+        EventType.PROGRESS, what="batch size", current=2, total=4, unit="sizes",
+        text="batch size: trying 4",
+    )  # fmt: skip
+    await stage.settle(pilot)
+    status = text_of(stage.train.query_one(StatusLine))
+    assert "trying 4" in status and "2/4 sizes" in status
+    trainer.say(EventType.OPTION, key="batch_size", value=6, iteration=9, auto=True, why="speed")
+    trainer.say(EventType.PHASE, phase="training", text="training")
+    await stage.settle(pilot)
+    assert (run.options["batch_size"], run.batch_found) == ("auto", 6)
+    assert "batch 6" in text_of(stage.train.query_one(StatusLine))
+    assert form.value("batch_size") == "auto"
+    assert "auto (6)" in rows.render_line(rows.cursor - rows.scroll_offset.y).text
+    trainer.say(EventType.OPTION, key="batch_size", value=5, iteration=9)
+    await stage.settle(pilot)
+    assert run.batch_found == 0 and form.value("batch_size") == 5 and not form.meanings
+
+
 async def test_views_and_time(live: tuple[Stage, Pilot[int]]) -> None:
     stage, pilot = live
     preview = stage.train.preview
