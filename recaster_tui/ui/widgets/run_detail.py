@@ -11,6 +11,8 @@ from textual.strip import Strip
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import read_run_spec
 from recaster_tui.supervisor import History, LocalLauncher, Marker, Notice, Run, RunRecord
+from recaster_tui.supervisor.measures import Measure
+from recaster_tui.supervisor.verdict import Verdict, held_out_words
 from recaster_tui.ui import clock, words
 from recaster_tui.ui.palette import Palette
 from recaster_tui.ui.run_list import (
@@ -24,6 +26,7 @@ from recaster_tui.ui.widgets.panel import Words
 from recaster_tui.ui.widgets.project_tables import short_path
 from recaster_tui.ui.widgets.status_line import STATE_COLOURS, STATE_GLYPHS
 from recaster_tui.ui.widgets.text_pane import TextPane, paragraph
+from recaster_tui.ui.widgets.verdict import verdict_words
 
 if TYPE_CHECKING:
     from recaster_tui.supervisor import LossArray
@@ -50,6 +53,8 @@ class Digest:
     markers: tuple[Marker, ...] = ()
     losses: "LossArray | None" = None
     problem: str = ""
+    verdict: Verdict | None = None
+    measures: tuple[Measure, ...] = ()
 
 
 def read_digest(record: RunRecord, history: History) -> Digest:
@@ -64,7 +69,13 @@ def read_digest(record: RunRecord, history: History) -> Digest:
         asyncio.run(run.poll())
     except (OSError, RecasterError) as error:
         return Digest(losses=losses, problem=str(error))
-    return Digest(tuple(run.notices), tuple(run.markers), sparkline.thinned(run.losses))
+    return Digest(
+        tuple(run.notices),
+        tuple(run.markers),
+        sparkline.thinned(run.losses),
+        verdict=run.verdict,
+        measures=tuple(run.measures),
+    )
 
 
 class RunDetail(TextPane):
@@ -117,7 +128,13 @@ class RunDetail(TextPane):
     def _digest(self, record: RunRecord) -> Digest | None:
         run = self._run
         if run is not None:
-            return Digest(tuple(run.notices), tuple(run.markers), self._thin(run))
+            return Digest(
+                tuple(run.notices),
+                tuple(run.markers),
+                self._thin(run),
+                verdict=run.verdict,
+                measures=tuple(run.measures),
+            )
         known = self._digests.get(record.run_id)
         return known[1] if known else None
 
@@ -153,6 +170,7 @@ class RunDetail(TextPane):
             lines += paragraph(digest.problem, colours.style("warning"), width - 1, 1)
         if digest is not None and digest.losses is not None and len(digest.losses) > 1:
             lines += [Words(), *_curves(record, digest.losses, colours, width)]
+        lines += _judged(record, digest, colours, width)
         if digest is not None and digest.notices:
             lines += [Words(), _head("Warnings and errors", colours)]
             lines += _notices(digest.notices, colours, width)
@@ -230,6 +248,22 @@ def _curves(
             if i == 0:
                 line.add(f" {name:<12}", colours.muted()).add(f"{words.loss(value):>8}", style)
             lines.append(line.fill(23).add(bar, style))
+    return lines
+
+
+def _judged(
+    record: RunRecord, digest: Digest | None, colours: Palette, width: int
+) -> list[Words]:  # fmt: skip
+    """The verdict; of a run whose folder is gone, the one that was remembered."""
+    if digest is None or digest.verdict is None:
+        if not record.verdict_text:
+            return []
+        line = Words().add(f" {record.verdict}", colours.style("text", bold=True))
+        return [Words(), _head("Is it done?", colours), line.add(f"  {record.verdict_text}")]
+    lines = [Words(), _head("Is it done?", colours)]
+    lines += verdict_words(digest.verdict, colours, width)
+    for text in held_out_words(digest.measures):
+        lines += paragraph(f"· {text}", colours.muted(), width - 1, 3)
     return lines
 
 
