@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from recaster_tui.bench.faults.fileops import FileOp, Tap, read_log
-from recaster_tui.bench.faults.judge import inspect_model, loads, read_story
+from recaster_tui.bench.faults.judge import inspect_generation, inspect_model, loads, read_story
 from recaster_tui.bench.faults.powercut import POLICIES, Disk, Policy, write_tree
 from recaster_tui.checkpoints import store
 from recaster_tui.checkpoints.lock import lock_model
+from recaster_tui.checkpoints.snapshots import find_point, restore, restore_points
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.training.generations import Snapshot
 from recaster_tui.training.journal import JournalWriter
@@ -47,14 +48,14 @@ def save_all(root: Path) -> None:
     journal.close()
 
 
-def logged(root: Path, log: Path) -> list[FileOp]:
-    """The operations of :func:`save_all` in a process of its own."""
-    (root / "runs" / "r").mkdir(parents=True)
+def logged(root: Path, log: Path, work: Callable[[Path], object] = save_all) -> list[FileOp]:
+    """The operations of *work* in a process of its own."""
+    (root / "runs" / "r").mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
         try:
             Tap(root, lambda _: False, log).install()
-            save_all(root)
+            work(root)
             os._exit(0)
         finally:
             os._exit(1)
@@ -127,3 +128,28 @@ def test_the_judge_notices_a_store_that_does_not_sync(tmp_path: Path, missing: s
     fewer = [op for op in ops if op.kind != "fsync" or not UNSYNCED[missing](op.path)]
     assert len(fewer) < len(ops)
     assert next(problems(root, fewer, tmp_path, POLICIES), None) is not None
+
+
+def test_a_power_cut_during_a_restore_leaves_both_the_old_and_the_new(tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "ws"
+    (root / "runs" / "r").mkdir(parents=True)
+    save_all(root)
+    point = find_point(root / MODEL, "kept")  # of iteration 2; 3 is current
+    disk, luck, seen = Disk(root, ("model", "runs")), random.Random(1), set()
+    for number, op in enumerate(
+        logged(root, tmp_path / "log", lambda r: restore(r / MODEL, point))
+    ):
+        disk.apply(op)
+        for place, policy in enumerate(POLICIES):
+            left = tmp_path / f"{number}-{place}" / MODEL
+            write_tree(left.parent.parent, disk.after_power_cut(policy, luck))
+            iteration, words = loads(left)
+            assert (iteration in (2, 3), words) == (True, ""), f"{policy} after {op.kind} {op.path}"
+            seen.add(iteration)
+            store.clean_up(left)  # what the next start does
+            points = restore_points(left)
+            assert [p.iteration for p in points if p.name == "kept"] == [2]
+            assert all(inspect_generation(p.path) == "" for p in points)
+            if iteration == 2:  # what was there before the restore is kept
+                assert 3 in {p.iteration for p in points}
+    assert seen == {2, 3}
