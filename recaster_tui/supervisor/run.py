@@ -395,8 +395,11 @@ class Run:
         except OSError as error:
             log.debug("cannot read %s: %s", self.folder.journal, error)
             alive = None
-        if alive is not None and self.process is not None and self._asked == 0.0:
-            alive = await self._ask_alive()  # only now do we know whom to ask about
+        if alive is not None and self.process is not None:
+            # Only now do we know whom to ask about: who spoke may not be who was launched last.
+            if self._asked == 0.0 or (alive is False and self._process_spoke() is False):
+                self._asked = 0.0
+                alive = await self._ask_alive()
         older = self._process_spoke() is False and self.status.said is not RunState.STARTING
         if alive and older:
             self.status = launched(time.time())
@@ -494,12 +497,19 @@ class Run:
                 if self._launches != launches:
                     return True  # meanwhile another was started
                 self._alive = answer
-                if self._alive is False:
-                    await self._newer_process()
+                if self._alive is False and not await self._newer_process():
+                    await self._back_to_speaker()
             else:
                 # Started by hand: its pid comes with its hello, which may take a while.
                 self._alive = self._silence() < FIRST_WORD_SECONDS
         return self._alive
+
+    async def _back_to_speaker(self) -> None:
+        """Two were started at once: the one launched last was refused, the other trains."""
+        spoke = self._spoke
+        if spoke is not None and self._process_spoke() is False:
+            if await self._launcher.alive(spoke, self.run_id):
+                self.process, self._alive = spoke, True
 
     async def _last_launch(self) -> tuple[ProcessId, float] | None:
         """Whom a supervisor started last on this folder, and when."""

@@ -68,7 +68,7 @@ def wait_until(met: Callable[[], Any], what: str = "", seconds: float = 40.0) ->
     while time.monotonic() < deadline:
         if value := met():
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"not seen within {seconds:.0f} s: {what}")
 
 

@@ -1,6 +1,7 @@
 """A run folder and a history with damage in every file: words, never an exception, never a write."""
 
 import asyncio
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -183,10 +184,8 @@ async def test_a_lying_process_file_neither_raises_nor_makes_a_run_alive(
 ) -> None:
     folder = _ended(tmp_path, [encode_event(event) for event in WHOLE[:3]])
     folder.process.write_bytes(content)
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         parse_process(content)
-    except (ValueError, KeyError, TypeError):
-        pass
     run = await _look(folder)
     assert run.state is RunState.FAILED
     assert "without a last word" in run.message
