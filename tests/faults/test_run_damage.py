@@ -1,9 +1,8 @@
-"""A run folder and a history with damage in every file: words, never an exception, never a write."""
+"""Damage in every file of a run folder and of the history: words, no exception, no write."""
 
 import asyncio
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -370,5 +369,5 @@ async def test_the_reader_finds_a_gap_among_a_slow_models_lines(tmp_path: Path) 
     assert chunk.damaged == 0
     assert len(chunk.events) < 20
     assert json.loads(lines[-1])["seq"] == 2000
-    assert os.path.getsize(path) == reader.offset
+    assert path.stat().st_size == reader.offset
     assert len(read_losses(tmp_path / "none")) == 0

@@ -130,7 +130,7 @@ READ_ONLY = "ro,size=1m"
 
 
 def test_a_model_is_read_from_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
-    """The same path, read-only for a process of ours: what damage does to loading needs no write."""
+    """Read-only for a process of ours: a damaged model is loaded without a write."""
     write_generation(tmp_path / "model" / "test.saehd", small_model(1))
     newest = write_generation(tmp_path / "model" / "test.saehd", small_model(2))
     (newest.path / "weights.safetensors").write_bytes(b"")
