@@ -28,7 +28,6 @@ SHARE = 0.003
 """Part of the time that looking may take."""
 SAVE_SHARE = 0.005
 """Likewise, just before a save."""
-MOST_SECONDS = 60.0
 AGAIN = 5
 """Iterations after which a bad look is confirmed: a single bad step may mend itself."""
 
@@ -117,8 +116,8 @@ class OutputGuard:
         self.alive = set(alive) & _TITLES.keys()
         self._good = self._looked = iteration
         self._suspected = False
-        self._last = clock()
-        self._cost = 0.0
+        self._begun = self._last = clock()
+        self._cost = self._first = 0.0
 
     @property
     def suspicious(self) -> bool:
@@ -132,8 +131,9 @@ class OutputGuard:
             return False
         if self._suspected:
             return since >= AGAIN
-        wait = min(self._cost / (SAVE_SHARE if saving else SHARE), MOST_SECONDS)
-        return (saving or since >= EVERY) and self._clock() - self._last >= wait
+        share, now = SAVE_SHARE if saving else SHARE, self._clock()
+        in_all = self.seconds - self._first + self._cost <= SAVE_SHARE * (now - self._begun)
+        return (saving or since >= EVERY) and now - self._last >= self._cost / share and in_all
 
     def judge(self, model: TrainableModel, iteration: int) -> Trouble | None:
         """Look at what *model* draws after *iteration*."""
@@ -151,7 +151,8 @@ class OutputGuard:
         self._looked, self._last = iteration, self._clock()
         spent = self._last - begun
         # The first look of all warms up: the quicker of two is what one costs.
-        self._cost = min(spent, self._cost) if self._cost else spent
+        self._cost = min(spent, self._cost) if self.looks else spent
+        self._first = self._first if self.looks else spent
         self.looks, self.seconds = self.looks + 1, self.seconds + spent
         if not dead:
             self._good, self._suspected = iteration, False
@@ -160,7 +161,7 @@ class OutputGuard:
         if not self._suspected:
             self._suspected = True
             return None
-        names = " and the ".join(_TITLES[name] for name in dead)
+        names = " and the ".join(_TITLES[name] for name in dead) if len(dead) < 3 else "pictures"
         return Trouble(
             "output", self._good + 1, f"the {names} are {_colour(found[dead[0]], dead[0])}"
         )
