@@ -3,7 +3,7 @@
 A fork server (:mod:`.forkserver`) starts real trainers at once; each dies by SIGKILL at a random
 instant or at a chosen system call (:mod:`.fileops`, :mod:`.victim`); an independent reader
 (:mod:`.judge`) looks at what is left, also at what a power cut might have left (:mod:`.powercut`).
-:mod:`.kills` holds the rounds, :mod:`.inject` the faults of a training that goes wrong.
+:mod:`.campaign` holds the rounds, :mod:`.inject` the faults of a training that goes wrong.
 """
 
 from recaster_tui.errors import BadInputError

@@ -24,7 +24,7 @@ from recaster_tui.protocol import RunFolder
 from recaster_tui.supervisor import RunState, Supervisor
 
 if TYPE_CHECKING:
-    from recaster_tui.bench.faults.kills import Campaign
+    from recaster_tui.bench.faults.campaign import Campaign
 
 _GROWS_WITHIN = 15.0
 
