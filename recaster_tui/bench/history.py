@@ -36,6 +36,7 @@ _RECASTER = (sys.executable, "-m", "recaster_tui")
 _STARTS = 5
 _KEYS = 40
 _IDLE_SECONDS = 10.0
+_WHOLE_CHART = r"[45]00k|0\.5M"  # the last label of its axis
 _NAMES = ("anna-to-bert", "second try", "night-shoot")
 
 
@@ -171,7 +172,7 @@ def _open_runs(terminal: Terminal) -> tuple[float, float]:
 
 
 def _first_time(env: dict[str, str], cwd: Path) -> Row:
-    with Terminal([*_RECASTER], env={**env, "PWD": str(cwd)}) as terminal:
+    with Terminal(_RECASTER, env={**env, "PWD": str(cwd)}) as terminal:
         pressed, shown = _open_runs(terminal)
         terminal.wait_for(r"vanished|gone", since=pressed, timeout=60)
         time.sleep(1.0)
@@ -182,11 +183,11 @@ def _first_time(env: dict[str, str], cwd: Path) -> Row:
 def _many(env: dict[str, str], cwd: Path, ids: list[str]) -> list[Row]:
     first, starts = [], []
     for _ in range(_STARTS):
-        with Terminal([*_RECASTER], env={**env, "PWD": str(cwd)}) as terminal:
+        with Terminal(_RECASTER, env={**env, "PWD": str(cwd)}) as terminal:
             pressed, shown = _open_runs(terminal)
             first.append(shown - pressed)
             starts.append(shown - terminal.started)
-    with Terminal([*_RECASTER], env={**env, "PWD": str(cwd)}) as terminal:
+    with Terminal(_RECASTER, env={**env, "PWD": str(cwd)}) as terminal:
         pressed, _ = _open_runs(terminal)
         terminal.wait_for("gone", since=pressed)
         time.sleep(4.0)  # sparklines, the looking for vanished workspaces
@@ -237,29 +238,33 @@ def _latency(what: str, values: list[float]) -> Row:
 def _long(env: dict[str, str], workspace: Path, events: int) -> list[Row]:
     size = sum(p.stat().st_size for p in workspace.rglob("journal.jsonl")) / 1e6
     title = f"{ITERATIONS:,} iterations, journal of {size:.0f} MB: "
+    elsewhere = workspace.with_name("elsewhere")
+    for side in ("src", "dst"):
+        (elsewhere / f"data_{side}" / "aligned").mkdir(parents=True, exist_ok=True)
     # The first start takes the run into the history, as watching it would have done.
     with Terminal([*_RECASTER, str(workspace)], env=env) as terminal:
-        terminal.wait_for(r"500k|0\.5M", timeout=60)
+        terminal.wait_for(_WHOLE_CHART, timeout=60)
         time.sleep(2.0)
     starts, details, trains = [], [], []
     for _ in range(_STARTS):
         with Terminal([*_RECASTER, str(workspace)], env=env) as terminal:
-            # The chart is whole when its axis reaches the last iterations.
-            starts.append(terminal.wait_for(r"500k|0\.5M", timeout=60) - terminal.started)
+            starts.append(terminal.wait_for(_WHOLE_CHART, timeout=60) - terminal.started)
         # Somebody who looks at it from another project: nothing of it is in memory.
-        with Terminal([*_RECASTER], env={**env, "PWD": str(workspace.parent)}) as terminal:
+        with Terminal([*_RECASTER, str(elsewhere)], rows=60, env=env) as terminal:
             terminal.wait_for(r"Project.*Runs")
             pressed = terminal.send("4")
-            terminal.wait_for(r"[\d,]+ runs", since=pressed)
+            terminal.wait_for("Runs  this workspace", since=pressed)
+            terminal.send("a")
+            terminal.wait_for(r"[\d,]{5,} runs", since=pressed)
             terminal.send("/")
             time.sleep(0.5)
-            pressed = terminal.send(f"model=long opt:archi id:00000{events}")
+            pressed = terminal.send(f"model=long id:00000{events}")
             shown = terminal.wait_for("Saves and changes", since=pressed)
             details.append(shown - pressed)
             terminal.send("\r")
             time.sleep(0.5)
             pressed = terminal.send("\r")
-            trains.append(terminal.wait_for(r"500k|0\.5M", since=pressed) - pressed)
+            trains.append(terminal.wait_for(_WHOLE_CHART, since=pressed) - pressed)
     return [
         median_row(title + "start to full chart", starts, "s", None),
         median_row(title + "its detail on Runs, from the filter's keys", details, "s", 1.0),
@@ -285,9 +290,9 @@ def _idle(env: dict[str, str], root: Path) -> Row:
         with Terminal([*_RECASTER, str(workspace)], env=env) as terminal:
             terminal.wait_for(r"Project.*Runs")
             pressed = terminal.send("4")
-            time.sleep(1.0)
+            terminal.wait_for("Runs  this workspace", since=pressed)
             terminal.send("a")
-            terminal.wait_for(r"1 alive", since=pressed)
+            terminal.wait_for(r"[\d,]{5,} runs · 1 alive", since=pressed)
             time.sleep(5.0)
             share = _share(terminal.process)
     finally:

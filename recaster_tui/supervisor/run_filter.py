@@ -164,9 +164,7 @@ def order(records: Sequence[RunRecord], column: str, *, descending: bool) -> lis
     return [r for _, r in present] + missing
 
 
-def parse(
-    text: str, *, now: float | None = None, gone: Container[str] | None = None
-) -> RunFilter:
+def parse(text: str, *, now: float | None = None, gone: Container[str] | None = None) -> RunFilter:
     """The filter that *text* means.
 
     Args:
@@ -226,9 +224,7 @@ def _test(key: str, sign: str, value: str, now: float, gone: Container[str] | No
                 group = _group(value.lower(), gone)
                 return _not(group) if sign == "!=" else group
             states = [s.value for s in RunState]
-            return _choice_test(
-                key, sign, value, states, lambda r: r.state.value, _GROUPS
-            )
+            return _choice_test(key, sign, value, states, lambda r: r.state.value, _GROUPS)
         case "trained":
             seconds = _number_and_unit(value, _SECONDS)
             if seconds is None:
@@ -283,9 +279,7 @@ def _number_test(read: Callable[[RunRecord], float], sign: str, wanted: float) -
 
 def _option_test(sign: str, value: str) -> Test:
     if sign != ":":
-        raise BadInputError(
-            f"'opt{sign}{value}' asks for no option", hint=_example("opt")
-        )
+        raise BadInputError(f"'opt{sign}{value}' asks for no option", hint=_example("opt"))
     found = re.fullmatch(r"([A-Za-z_0-9]+)(?:(!=|<=|>=|=|<|>|:)(.*))?", value, re.DOTALL)
     if found is None:
         raise BadInputError(f"'{value}' names no option", hint=_example("opt"))
@@ -313,7 +307,9 @@ def _compares(value: Any, sign: str, wanted: float) -> bool:
 def _is(value: Any, text: str, number: float | None) -> bool:
     """Whether an option has the value that *text* means, as the form or TOML writes it."""
     if isinstance(value, bool):
-        return text.lower() in (("on", "yes", "true", "1") if value else ("off", "no", "false", "0"))
+        return text.lower() in (
+            ("on", "yes", "true", "1") if value else ("off", "no", "false", "0")
+        )
     if isinstance(value, int | float):
         return number is not None and float(value) == number
     return str(value).lower() == text.lower()

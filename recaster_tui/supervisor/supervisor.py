@@ -400,12 +400,11 @@ class Supervisor:
         records = list(self._record_table().values())
         self._note_gone(await asyncio.to_thread(_gone, records))
         for record in records:
-            if record.run_id in self.gone and record.run_id not in self._runs:
-                if record.state.live and record.state is not RunState.LOST:
-                    self._put(
-                        replace(record, state=RunState.LOST, message="its run folder is gone")
-                    )
-                    await asyncio.sleep(0)
+            vanished = record.run_id in self.gone and record.run_id not in self._runs
+            if vanished and record.state.live and record.state is not RunState.LOST:
+                lost = replace(record, state=RunState.LOST, message="its run folder is gone")
+                await asyncio.to_thread(self.history.save, lost, self.history.losses(lost.run_id))
+                self._put(lost, save=False)
         here = [r for r in records if r.run_id not in self.gone]
         for record in await asyncio.to_thread(_told_more, here):
             await self._take_in(record.folder)
@@ -649,7 +648,7 @@ def _age(record: RunRecord) -> tuple[float, str]:
 def _run_folders(workspace: Workspace) -> Iterator[RunFolder]:
     """Newest first: their names begin with the time."""
     try:
-        names = sorted(os.listdir(workspace.runs), reverse=True)
+        names = sorted(os.listdir(workspace.runs), reverse=True)  # noqa: PTH208 - names, quickly
     except OSError:
         return
     for name in names:
@@ -690,8 +689,9 @@ def _gone(records: Sequence[RunRecord]) -> frozenset[str]:
     gone = []
     for record in records:
         if record.workspace not in there:
+            place = Path(record.workspace) / "runs"
             try:
-                there[record.workspace] = set(os.listdir(Path(record.workspace) / "runs"))
+                there[record.workspace] = set(os.listdir(place))  # noqa: PTH208 - as above
             except OSError:
                 there[record.workspace] = set()
         if record.run_id not in there[record.workspace]:

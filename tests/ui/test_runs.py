@@ -204,7 +204,13 @@ async def test_compare_shows_only_what_differs(live: Live) -> None:
     assert "Options that differ (1)" in text
     assert "Batch size" in text
     assert "Resolution" not in text
-    assert "█" in text
+    curves = [line for line in text.splitlines() if "┤" in line]
+    assert "source loss" in text and len(curves) >= 3 and any(c in text for c in "⠉⠒⠤⣀")
+    await pilot.press("o", "space")
+    more = pilot.app.screen.query_one(ComparePane).plain
+    assert "Resolution" in more and "Every option (1 of" in more and "destination loss" in more
+    await pilot.press("y")
+    assert pilot.app.screen.query_one(ComparePane).plain != more  # another axis
     await pilot.press("escape")
     assert screen.table.marked
 

@@ -125,9 +125,7 @@ class ComparePane(TextPane):
             head.add(value, colours.style(tone, bold=True)).add("   ")
         height = 14 if self.size.height >= 28 else 8
         tones = {colours.rgb(tone): colours.style(tone) for tone in CURVES}
-        picture = draw_curves(
-            self.losses, list(tones), key, width - 1, height, log=self.log_scale
-        )
+        picture = draw_curves(self.losses, list(tones), key, width - 1, height, log=self.log_scale)
         lines = [head]
         for row in picture.rows if picture is not None else ():
             line = Words()

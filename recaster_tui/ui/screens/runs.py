@@ -233,8 +233,10 @@ class RunsScreen(ModelKeys):
 
     def _note_filter(self, problem: str) -> None:
         note = self.query_one("#runs-filter-note", Static)
-        note.display = bool(problem) or self.focused is self.filter_input or (
-            self.filter_input.display and not self.query_text
+        note.display = (
+            bool(problem)
+            or self.focused is self.filter_input
+            or (self.filter_input.display and not self.query_text)
         )
         note.set_class(bool(problem), "-wrong")
         note.update(problem or _FILTER_HINT)
@@ -421,9 +423,7 @@ class RunsScreen(ModelKeys):
             except (RecasterError, OSError) as error:
                 self.notify(str(error), title="Not found there", severity="error", timeout=10)
                 continue
-            self.notify(
-                f"{plural(len(moved), 'run')} found in {new}", title=old.name, timeout=8
-            )
+            self.notify(f"{plural(len(moved), 'run')} found in {new}", title=old.name, timeout=8)
             self.tick()
             return
 
