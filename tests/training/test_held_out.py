@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainer_fakes import events, make_run, model_folder, of
 
+from recaster_tui.errors import ExitCode
 from recaster_tui.faces.codec import write_face
 from recaster_tui.faces.face import Face, Polygon
 from recaster_tui.faces.faceset import Faceset, open_faceset
@@ -22,6 +25,7 @@ from recaster_tui.options import ModelClass, changed, defaults
 from recaster_tui.protocol import decode_event
 from recaster_tui.training.data import open_data
 from recaster_tui.training.data.prefetch import BatchSource
+from recaster_tui.training.generations import load_model
 from recaster_tui.training.held_out import (
     LEAST_FACES,
     NOTHING,
@@ -41,6 +45,7 @@ from recaster_tui.training.measuring import (
 from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, DataNeeds, SideAugment
 from recaster_tui.training.retrain import WorstFaces
+from recaster_tui.training.start import start
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -542,3 +547,32 @@ def test_agreement_and_sharpness() -> None:
     outside = picture.clone()
     outside[..., :8, :] = 0  # what lies outside the mask does not count
     assert sharpness(outside, mask).item() == pytest.approx(sharpness(picture, mask).item())
+
+
+def test_a_run_measures_and_the_next_one_goes_on_with_the_same_faces(
+    facesets: dict[str, Faceset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side, faceset in facesets.items():
+        shutil.copytree(faceset.folder, tmp_path / f"data_{side}" / "aligned")
+    monkeypatch.setattr(Measures, "due", lambda *_: True)
+    folders = []
+    for run_id, target in (("run-1", 2), ("run-2", 3)):
+        options = defaults(ModelClass.SAEHD).model_dump() | TINY | {"preview_samples": 2}
+        folder = make_run(tmp_path, run_id, options=options, target_iterations=target)
+        assert start(folder.root) == ExitCode.OK
+        folders.append(folder)
+        # A face that was held out is renamed in between, and sorts elsewhere.
+        if run_id == "run-1":
+            state = json.loads(load_model(model_folder(folder)).snapshot.state["held_out"])  # type: ignore[union-attr]
+            name = state["faces"]["src"]["stretches"][0][2][0]
+            aligned = tmp_path / "data_src/aligned"
+            (aligned / name).rename(aligned / "zzz.jpg")
+    first, second = (of(events(folder), "metrics") for folder in folders)
+    held = [one["held_out"] for one in first if "held_out" in one]
+    assert [one["iteration"] for one in held] == [1, 2]
+    (told,) = [one for one in second if "held_out_faces" in one]
+    assert told["held_out_faces"] == {"src": 5, "dst": 5} and told["held_out_since"] == 0
+    assert told["held_out_history"] == held
+    again = json.loads(load_model(model_folder(folders[0])).snapshot.state["held_out"])  # type: ignore[union-attr]
+    assert again["faces"] == state["faces"]
+    assert [one["iteration"] for one in again["series"]] == [1, 2, 3]
