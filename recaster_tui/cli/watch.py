@@ -179,7 +179,7 @@ def describe(run: Run) -> str:
     elif run.message and run.message != run.trouble:
         parts.append(run.message)
     if run.trouble:
-        parts.append(run.trouble)
+        parts.append(f"{run.trouble_title}: {run.trouble}")
     return "  ".join(parts)
 
 

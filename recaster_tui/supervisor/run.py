@@ -137,11 +137,16 @@ class Run:
             return ""
         if self._full:
             return DISK_FULL
-        if not (problem := self.facts.save_problem):
+        problem = self.facts.save_problem
+        return problem.partition(" could not be saved: ")[2] or problem
+
+    @property
+    def trouble_title(self) -> str:
+        """What :attr:`trouble` means, in a few words."""
+        if not self.trouble:
             return ""
         saved = self.facts.saved_iteration
-        since = f"NOT SAVED since iteration {saved:,}" if saved else "NOTHING IS SAVED"
-        return f"{since}: {problem.partition(' could not be saved: ')[2] or problem}"
+        return f"NOT SAVED since {saved:,}" if saved else "NOTHING SAVED"
 
     @property
     def phase_text(self) -> str:

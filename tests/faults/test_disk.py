@@ -78,7 +78,8 @@ async def test_a_full_disk_stops_no_run_and_is_all_over_once_there_is_room(tmp_p
             assert fingerprint(model / "generations") == before
             await run.poll()
             assert run.state is RunState.TRAINING
-            assert run.trouble.startswith("NOT SAVED since iteration 1: the disk is full")
+            assert run.trouble_title == "NOT SAVED since 1"
+            assert run.trouble.startswith("the disk is full: 3 MB are free")
 
             # 2: not a byte is left. Nothing can be said, and the screen says that.
             filler = _fill(disk)

@@ -72,7 +72,11 @@ class StatusLine(Lines):
         if not alone:
             result.append(self._third(run, width, colours))
         if judged:
-            result.append(verdict_line(run, width, colours))
+            if run.trouble:
+                style = colours.style("error")
+                result.append(Words().add("   " + run.trouble, style).strip(width))
+            else:
+                result.append(verdict_line(run, width, colours))
         return result[:height]
 
     @staticmethod
@@ -106,7 +110,8 @@ class StatusLine(Lines):
             )
         left.add(words.count(run.iteration), colours.style("text", bold=True))
         if run.trouble:
-            return left.add("  " + run.trouble, colours.style("error", bold=True)).strip(width)
+            title = run.trouble_title
+            return left.add("  " + title, colours.style("error", bold=True)).strip(width)
         target = run.target_iterations
         if not target:
             left.add(" iterations", colours.muted())
