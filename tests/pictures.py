@@ -2,7 +2,7 @@
 
 For looking at what was built, in each theme and size, and for the README. Each picture is an SVG
 as Textual exports it and, where chromium or rsvg-convert is installed, a PNG beside it. The screen
-``mask`` is the mask editor on the face that the Faces screen shows first; keys before
+``mask`` is the mask editor on the face that the Faces screen shows first, ``queue`` what waits; keys before
 ``then`` are pressed ahead of it. ``wait`` among the keys waits a second.
 """
 
@@ -18,8 +18,8 @@ from recaster_tui.workspace import open_workspace
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 THEMES = ("night", "day", "high-contrast", "colour-blind", "mono", "ansi")
-SCREENS = ("train", "project", "faces", "mask", "runs")
-_BEHIND = {"mask": ("faces", "m")}
+SCREENS = ("train", "project", "faces", "mask", "runs", "queue")
+_BEHIND = {"mask": ("faces", "m"), "queue": ("runs", "Q")}
 """Screens that a key opens from a mode: the mode and the key."""
 
 
