@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from recaster_tui import paths
 from recaster_tui.errors import BadInputError, EnvironmentProblem, RecasterError
+from recaster_tui.files import fsync_dir
 from recaster_tui.options import ModelClass, validate
 from recaster_tui.protocol import RunFolder, RunSpec, new_run_id, read_run_spec, write_run_spec
 from recaster_tui.supervisor.history import History, Recorder, RunRecord, find_run, record_of
@@ -465,6 +466,8 @@ class Supervisor:
         try:
             folder.root.mkdir(parents=True, exist_ok=begun)
             write_run_spec(folder.spec, spec)
+            for parent in (workspace.runs, workspace.root):
+                fsync_dir(parent)  # a name is safe once its folder was synced
         except OSError as error:
             raise EnvironmentProblem(
                 f"cannot make the run folder: {error.strerror or error}", where=folder.root

@@ -85,12 +85,17 @@ class JournalWriter:
 
     def sync(self) -> None:
         """Force what was written to the disk, for the events that must survive a power cut."""
-        with self._mutex:
-            self._drain()
+        try:
+            with self._mutex:
+                self._drain()
+                fd = os.dup(self._fd)
+            # Outside: a slow disk must not keep the loop from telling what it does.
             try:
-                os.fsync(self._fd)
-            except OSError as error:
-                log.warning("cannot sync the journal: %s", error)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            log.warning("cannot sync the journal: %s", error)
 
     def close(self) -> None:
         """Sync and close. The lock goes with the descriptor."""

@@ -229,3 +229,4 @@ class Saver:
             sha256=saved.sha256,
             **more,
         )
+        self._journal.sync()  # a power cut shall not make the history forget a save

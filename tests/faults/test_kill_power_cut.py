@@ -22,6 +22,7 @@ from recaster_tui.checkpoints.lock import lock_model
 from recaster_tui.checkpoints.snapshots import find_point, restore, restore_points
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.training.generations import Snapshot
+from recaster_tui.training.history import LossHistory
 from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.saver import Saver
 
@@ -38,6 +39,7 @@ def snapshot(iteration: int) -> Snapshot:
 def save_all(root: Path) -> None:
     """Three saves, one with a backup, one with a snapshot, by the real saver and its thread."""
     journal = JournalWriter(root / JOURNAL)
+    LossHistory(root / "runs" / "r" / "losses.bin", loss_rows(1, [], 0.0))
     lock_model(root / MODEL, "r")
     store.clean_up(root / MODEL)
     saver = Saver(root / MODEL, journal, None)
@@ -71,6 +73,8 @@ def problems(
     disk = Disk(root, ())
     disk.apply(FileOp("mkdir", str(root / "runs")))
     disk.apply(FileOp("mkdir", str(root / "runs" / "r")))
+    for folder in (root, root / "runs"):  # as the supervisor makes them
+        disk.apply(FileOp("fsync", str(folder)))
     told = scratch / "told.jsonl"
     told.write_bytes(b"")
     seen: set[object] = set()
@@ -81,7 +85,8 @@ def problems(
                 file.write(op.data)
         for policy in policies:
             tree = disk.after_power_cut(policy, luck)
-            models = frozenset((k, v) for k, v in tree.items() if k.startswith("model"))
+            wanted = (MODEL, JOURNAL)
+            models = frozenset((k, v) for k, v in tree.items() if k.startswith(wanted))
             story = read_story(told)
             if (state := (models, len(story.saves), len(story.kept))) in seen:
                 continue
@@ -93,6 +98,10 @@ def problems(
             iteration, words = loads(left / MODEL)
             if iteration < story.saved or words:
                 said.append(f"our loader gives {iteration} of {story.saved}: {words}")
+            # The last save may not be told of yet: the journal is synced after it was written.
+            left_saves = read_story(left / JOURNAL).saves
+            if left_saves[: len(story.saves) - 1] != story.saves[:-1]:
+                said.append(f"the journal tells of {left_saves}")
             for text in said:
                 yield f"{policy}, after {op.kind} {Path(op.path).relative_to(root)}: {text}"
 
@@ -118,6 +127,7 @@ UNSYNCED: dict[str, Callable[[str], bool]] = {
     "names in folders": lambda path: path.endswith(("generations", "a.saehd")),
     "the folders above": lambda path: path.endswith("/model"),
     "a backup": lambda path: path.endswith("backups"),
+    "the journal": lambda path: path.endswith("journal.jsonl"),
 }
 
 
