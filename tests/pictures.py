@@ -2,8 +2,8 @@
 
 For looking at what was built, in each theme and size, and for the README. Each picture is an SVG
 as Textual exports it and, where chromium or rsvg-convert is installed, a PNG beside it. The screen
-``mask`` is the mask editor on the face that the Faces screen shows first, ``queue`` what waits; keys before
-``then`` are pressed ahead of it. ``wait`` among the keys waits a second.
+``mask`` is the mask editor on the face that the Faces screen shows first, ``queue`` what waits;
+keys before ``then`` are pressed ahead of it. ``wait`` among the keys waits a second.
 """
 
 import argparse
