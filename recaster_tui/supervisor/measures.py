@@ -51,7 +51,7 @@ def parse_measure(data: Mapping[str, Any], t: float = 0.0) -> Measure:
     """A ``held_out`` of the journal. Raises ``TypeError`` or ``ValueError`` for what is none."""
     return Measure(
         iteration=int(data["iteration"]) if "iteration" in data else 0,
-        t=t,
+        t=float(data.get("t") or t),
         since=int(data.get("since") or 0),
         losses={side: _pair(data[side]) for side in ("src", "dst") if side in data},
         mask=_pair(data.get("mask")),

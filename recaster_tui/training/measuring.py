@@ -152,6 +152,7 @@ class Measures:
         elapsed = max(self._last - self._begun, 1e-9)
         figures: Figures = {
             "iteration": iteration,
+            "t": round(time.time(), 1),
             "since": self._held.since,
             **found,
             "seconds": round(self._cost, 3),

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -573,6 +574,7 @@ def test_a_run_measures_and_the_next_one_goes_on_with_the_same_faces(
     (told,) = [one for one in second if "held_out_faces" in one]
     assert told["held_out_faces"] == {"src": 5, "dst": 5} and told["held_out_since"] == 0
     assert told["held_out_history"] == held
+    assert 0 <= time.time() - held[0]["t"] < 600
     again = json.loads(load_model(model_folder(folders[0])).snapshot.state["held_out"])  # type: ignore[union-attr]
     assert again["faces"] == state["faces"]
     assert [one["iteration"] for one in again["series"]] == [1, 2, 3]

@@ -143,10 +143,10 @@ def measure_words(measures: Sequence[Measure], colours: Palette, width: int) -> 
     lines += [Words(), *_curves(measures, colours, width)]
     lines += [Words(), *_table(measures, colours)]
     counts = " and ".join(f"{n} {_SIDES.get(s, s)}" for s, n in newest.faces.items())
-    ago = words.duration(max(0.0, time.time() - newest.t)) + " ago" if newest.t else "earlier"
+    ago = words.duration(max(0.0, time.time() - newest.t)) + " ago " if newest.t else ""
     note = (
         f"{counts} faces and as many trained ones, {len(measures)} measurements, the last "
-        f"{ago} at iteration {words.count(newest.iteration)}; they took "
+        f"{ago}at iteration {words.count(newest.iteration)}; they took "
         f"{100 * newest.share:.1f} % of the time. Loss: structure and colour inside the mask, "
         "of faces as they are; lower is better."
     )
@@ -218,7 +218,8 @@ def _table(measures: Sequence[Measure], colours: Palette) -> list[Words]:
     """The newest in numbers: held-out/trained."""
     sides_there = [side for side in _SIDES if any(side in m.losses for m in measures)]
     head = f"   {'iteration':>9}" + "".join(f"{_SIDES[s]:>17}" for s in sides_there)
-    lines = [Words().add(head + f"{'mask':>8}{'sharp':>8}", colours.muted())]
+    lines = [_head("In numbers: held-out/trained", colours)]
+    lines.append(Words().add(head + f"{'mask':>8}{'sharp':>8}", colours.muted()))
     for m in reversed(measures[-_NEWEST:]):
         line = Words().add(f"   {words.count(m.iteration):>9}", colours.style("text"))
         for side in sides_there:
