@@ -28,6 +28,8 @@ SHARE = 0.003
 """Part of the time that looking may take."""
 SAVE_SHARE = 0.005
 """Likewise, just before a save."""
+ALL_SHARE = 0.004
+"""Of all the time so far, both together, the first look included, which warms up."""
 AGAIN = 5
 """Iterations after which a bad look is confirmed: a single bad step may mend itself."""
 
@@ -117,7 +119,7 @@ class OutputGuard:
         self._good = self._looked = iteration
         self._suspected = False
         self._begun = self._last = clock()
-        self._cost = self._first = 0.0
+        self._cost = 0.0
 
     @property
     def suspicious(self) -> bool:
@@ -132,7 +134,7 @@ class OutputGuard:
         if self._suspected:
             return since >= AGAIN
         share, now = SAVE_SHARE if saving else SHARE, self._clock()
-        in_all = self.seconds - self._first + self._cost <= SAVE_SHARE * (now - self._begun)
+        in_all = self.seconds + self._cost <= ALL_SHARE * (now - self._begun)
         return (saving or since >= EVERY) and now - self._last >= self._cost / share and in_all
 
     def judge(self, model: TrainableModel, iteration: int) -> Trouble | None:
@@ -152,7 +154,6 @@ class OutputGuard:
         spent = self._last - begun
         # The first look of all warms up: the quicker of two is what one costs.
         self._cost = min(spent, self._cost) if self.looks else spent
-        self._first = self._first if self.looks else spent
         self.looks, self.seconds = self.looks + 1, self.seconds + spent
         if not dead:
             self._good, self._suspected = iteration, False
