@@ -33,6 +33,14 @@ class LocalLauncher:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCREEN_VARIABLES)}
         environment["PYTHONUNBUFFERED"] = "1"
         try:
+            log.touch()
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot write in the run folder: {error.strerror or error}",
+                where=log.parent,
+                hint="the workspace must be writable, and its disk must have room",
+            ) from error
+        try:
             with log.open("ab") as output:
                 child = subprocess.Popen(
                     list(command),

@@ -18,6 +18,7 @@ from recaster_tui.protocol import (
     CommandName,
     Event,
     EventType,
+    Phase,
     RunFolder,
     RunSpec,
     encode_command,
@@ -89,6 +90,7 @@ class Run:
         self._lock = asyncio.Lock()
         self._process_t = 0.0
         self._spoke: ProcessId | None = None
+        self._speaker: ProcessId | None = None
         self._heard = (0.0, 0.0)
         self._told_losses = False
         self._looked = 0.0
@@ -374,14 +376,14 @@ class Run:
         self._alive = True
         self._asked = time.monotonic()
         self._log_line = ""
-        self.status = launched(time.time())
+        self.status, self._spoke = launched(time.time()), None
         self._touch()
 
     async def check_relaunch(self) -> bool:
         """Whether somebody else has started the trainer of this ended run again."""
         if not self.state.over or not await self._newer_process():
             return False
-        self.status = launched(time.time())
+        self.status, self._spoke = launched(time.time()), None
         self._touch()
         return True
 
@@ -402,12 +404,12 @@ class Run:
             alive = None
         if alive is not None and self.process is not None:
             # Only now do we know whom to ask about: who spoke may not be who was launched last.
-            if self._asked == 0.0 or (alive is False and self._process_spoke() is False):
+            if self._asked == 0.0 or (alive is False and self._process_spoke() is not True):
                 self._asked = 0.0
                 alive = await self._ask_alive()
         older = self._process_spoke() is False and self.status.said is not RunState.STARTING
         if alive and older:
-            self.status = launched(time.time())
+            self.status, self._spoke = launched(time.time()), None  # what comes now is new
         status = advance(self.status, None, self.status.heard + self._silence(), alive)
         status = await self._look_at_disk(status)
         if status.state is RunState.FAILED and alive is False and not status.said.over:
@@ -452,6 +454,9 @@ class Run:
             self.facts.note("error", "journal-damaged", f"journal line {event.seq}: {error}")
         if event.type == EventType.HELLO:
             self._hear_of_process(event)
+        elif event.type == EventType.PHASE and self.status.said is not RunState.STARTING:
+            if event.data.get("phase") == Phase.BUILDING:
+                self._spoke = None  # another start begins; it may fail before its hello
         self.status = advance(self.status, event, event.t)
         facts = self.facts
         if event.seq == self._last_seq + 1 and event.t - facts.last_t > SILENCE_SECONDS:
@@ -467,7 +472,7 @@ class Run:
             said = ProcessId(
                 as_int(data["pid"]), as_float(data.get("started")), str(data.get("host") or "")
             )
-            self._spoke = said
+            self._spoke = self._speaker = said
             # Words of the one before are no news once another was launched.
             if self.process is None or self.process.pid == said.pid or event.t > self._process_t:
                 self.process, self._process_t, self._asked = said, event.t, 0.0
@@ -475,7 +480,7 @@ class Run:
     def _process_spoke(self) -> bool | None:
         """Whether the last hello is of the process that was launched last; None: nobody knows."""
         if self._spoke is None or self.process is None:
-            return None if self.process is None or self.facts.hellos else False
+            return None
         return self._spoke.pid == self.process.pid
 
     def _silence(self) -> float:
@@ -511,8 +516,8 @@ class Run:
 
     async def _back_to_speaker(self) -> None:
         """Two were started at once: the one launched last was refused, the other trains."""
-        spoke = self._spoke
-        if spoke is not None and self._process_spoke() is False:
+        spoke = self._speaker
+        if spoke is not None and self.process is not None and spoke.pid != self.process.pid:
             if await self._launcher.alive(spoke, self.run_id):
                 self.process, self._alive = spoke, True
 

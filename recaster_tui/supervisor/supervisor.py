@@ -127,6 +127,7 @@ class Supervisor:
         self.gone: frozenset[str] = frozenset()
         self._records: dict[str, RunRecord] | None = None
         self._ordered: tuple[list[RunRecord], dict[str, int]] | None = None
+        self._looked: Run | None = None
         self._history_changed = 0
         self._history_read = 0.0
         self._forgotten: dict[str, float] | None = None
@@ -283,14 +284,30 @@ class Supervisor:
                     raise BadInputError(
                         f"the folder of run {record.run_id} is gone",
                         where=record.folder.root,
-                        hint="was the workspace moved or removed?",
+                        hint="moved? open the workspace where it is now, or: "
+                        "recaster runs relocate OLD NEW",
                     )
-                run = Run(record.folder, read_run_spec(record.folder.spec), self._launcher)
+                looked, self._looked = self._looked, None
+                if looked is not None and looked.folder == record.folder:
+                    run = looked  # its journal need not be read a second time
+                else:
+                    run = Run(record.folder, read_run_spec(record.folder.spec), self._launcher)
                 await run.poll()
                 run = self._runs.setdefault(run.run_id, run)
                 self._touch()
         await run.check_relaunch()
         self._follow(run)
+        return run
+
+    def look(self, record: RunRecord) -> Run:
+        """Read a run that is not held, from its start; for a thread. Attaching to it goes on there.
+
+        Raises:
+            OSError, RecasterError: its folder cannot be read.
+        """
+        run = Run(record.folder, read_run_spec(record.folder.spec), self._launcher)
+        asyncio.run(run.poll())
+        self._looked = run if run.state.over else None
         return run
 
     async def adopt(self, workspace: Workspace, *, at_once: int | None = None) -> None:
@@ -481,7 +498,10 @@ class Supervisor:
         process = await self._launcher.start(
             [*self._command, str(run.folder.root)], log=run.folder.log, cwd=run.workspace_root
         )
-        write_process(run.folder, process)
+        try:
+            write_process(run.folder, process)
+        except OSError as error:  # it runs; its first word will say who it is
+            log.warning("cannot write %s: %s", run.folder.process, error)
         run.relaunched(process)
         self._runs[run.run_id] = run
         self._follow(run)

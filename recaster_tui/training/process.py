@@ -81,7 +81,8 @@ def train(
         history = LossHistory(context.folder.losses, _losses(None if graduates else loaded))
         _hello(context, session, device)
         if loaded is not None:
-            warn_damaged(context.journal, session.model_folder, loaded.damaged)
+            generation = loaded.generation
+            warn_damaged(context.journal, session.model_folder, loaded.damaged, generation)
         parts = _build(context, session, device, loaded, graduates, history, build, feed)
         cleanup.callback(parts.data.close)
         cleanup.callback(parts.saver.close)

@@ -1,5 +1,6 @@
 """What a run is made of, before the first iteration: request, options, faces, model on disk."""
 
+import contextlib
 import logging
 import secrets
 from collections import defaultdict
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from recaster_tui.checkpoints.store import Damage, set_aside
+from recaster_tui.checkpoints.store import Damage, Generation, make_current, set_aside
 from recaster_tui.errors import BadInputError
 from recaster_tui.options import ModelClass, TrainingOptions, changed, live_problem, specs, validate
 from recaster_tui.protocol import EventType, RunFolder, RunSpec, read_run_spec
@@ -276,8 +277,11 @@ def report_skipped(
         )
 
 
-def warn_damaged(journal: JournalWriter, folder: Path, damaged: Iterable[Damage]) -> None:
-    """Set damaged generations of the model in *folder* aside and say so."""
+def warn_damaged(
+    journal: JournalWriter, folder: Path, damaged: Iterable[Damage], used: Generation | None = None
+) -> None:
+    """Set damaged generations of the model aside and say so; *used* takes their place."""
+    instead = f"iteration {used.iteration:,} ({used.name})" if used is not None else "an older save"
     for damage in damaged:
         try:
             moved = set_aside(folder, [damage])
@@ -288,8 +292,11 @@ def warn_damaged(journal: JournalWriter, folder: Path, damaged: Iterable[Damage]
             EventType.WARNING,
             code="damaged-generation",
             message=f"the save {damage.path.name} is damaged: {damage.reason}; {place}",
-            hint="an older save is used; check the disk if this happens again",
+            hint=f"{instead} is used; check the disk if this happens again",
         )
+    if damaged and used is not None:
+        with contextlib.suppress(OSError):  # else CURRENT would name what is gone until a save
+            make_current(folder, used)
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
