@@ -107,6 +107,7 @@ class RunsScreen(ModelKeys):
     def on_mount(self) -> None:
         """The list has the focus."""
         self.table.focus()
+        self.detail.look = self.recaster.supervisor.look
         self.run_worker(self.recaster.supervisor.load_history(), exit_on_error=False)
 
     # -- showing --------------------------------------------------------------------------------

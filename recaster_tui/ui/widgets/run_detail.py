@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,15 @@ class Digest:
     measures: tuple[Measure, ...] = ()
 
 
-def read_digest(record: RunRecord, history: History) -> Digest:
+def _look(record: RunRecord) -> Run:
+    run = Run(record.folder, read_run_spec(record.folder.spec), LocalLauncher())
+    asyncio.run(run.poll())
+    return run
+
+
+def read_digest(
+    record: RunRecord, history: History, look: Callable[[RunRecord], Run] = _look
+) -> Digest:
     """Read a run folder from its start; in a thread, since a journal may be long."""
     from recaster_tui.ui import sparkline
 
@@ -65,8 +74,7 @@ def read_digest(record: RunRecord, history: History) -> Digest:
     if record.missing:
         return Digest(losses=losses, problem=GONE)
     try:
-        run = Run(record.folder, read_run_spec(record.folder.spec), LocalLauncher())
-        asyncio.run(run.poll())
+        run = look(record)
     except (OSError, RecasterError) as error:
         return Digest(losses=losses, problem=str(error))
     return Digest(
@@ -91,6 +99,7 @@ class RunDetail(TextPane):
         self._reading: asyncio.Task[None] | None = None
         self._thinned: tuple[str, int, LossArray | None] = ("", 0, None)
         self._gone = False
+        self.look: Callable[[RunRecord], Run] = _look
 
     def show(
         self, record: RunRecord | None, run: Run | None, history: History, *, gone: bool = False
@@ -114,7 +123,7 @@ class RunDetail(TextPane):
 
     async def _read(self, record: RunRecord, history: History) -> None:
         await asyncio.sleep(_PAUSE)  # who holds an arrow key passes many rows
-        digest = await asyncio.to_thread(read_digest, record, history)
+        digest = await asyncio.to_thread(read_digest, record, history, self.look)
         if len(self._digests) > 50:
             self._digests.clear()
         self._digests[record.run_id] = (record.journal_bytes, digest)
