@@ -402,11 +402,11 @@ class Run:
         except OSError as error:
             log.debug("cannot read %s: %s", self.folder.journal, error)
             alive = None
-        if alive is not None and self.process is not None:
-            # Only now do we know whom to ask about: who spoke may not be who was launched last.
-            if self._asked == 0.0 or (alive is False and self._process_spoke() is not True):
-                self._asked = 0.0
-                alive = await self._ask_alive()
+        # Only now do we know whom to ask about: who spoke may not be who was launched last.
+        again = self._asked == 0.0 or (alive is False and self._process_spoke() is not True)
+        if again and alive is not None and self.process is not None:
+            self._asked = 0.0
+            alive = await self._ask_alive()
         older = self._process_spoke() is False and self.status.said is not RunState.STARTING
         if alive and older:
             self.status, self._spoke = launched(time.time()), None  # what comes now is new
@@ -454,9 +454,9 @@ class Run:
             self.facts.note("error", "journal-damaged", f"journal line {event.seq}: {error}")
         if event.type == EventType.HELLO:
             self._hear_of_process(event)
-        elif event.type == EventType.PHASE and self.status.said is not RunState.STARTING:
-            if event.data.get("phase") == Phase.BUILDING:
-                self._spoke = None  # another start begins; it may fail before its hello
+        begins = event.type == EventType.PHASE and event.data.get("phase") == Phase.BUILDING
+        if begins and self.status.said is not RunState.STARTING:
+            self._spoke = None  # another start; it may fail before its hello
         self.status = advance(self.status, event, event.t)
         facts = self.facts
         if event.seq == self._last_seq + 1 and event.t - facts.last_t > SILENCE_SECONDS:
@@ -517,9 +517,10 @@ class Run:
     async def _back_to_speaker(self) -> None:
         """Two were started at once: the one launched last was refused, the other trains."""
         spoke = self._speaker
-        if spoke is not None and self.process is not None and spoke.pid != self.process.pid:
-            if await self._launcher.alive(spoke, self.run_id):
-                self.process, self._alive = spoke, True
+        if spoke is None or self.process is None or spoke.pid == self.process.pid:
+            return
+        if await self._launcher.alive(spoke, self.run_id):
+            self.process, self._alive = spoke, True
 
     async def _last_launch(self) -> tuple[ProcessId, float] | None:
         """Whom a supervisor started last on this folder, and when."""

@@ -197,7 +197,7 @@ def what_next(run: "Run") -> str:
     if str(run.state) != "failed":
         return ""
     if run.notices and run.notices[-1].code == "damaged":
-        return "no save of it can be loaded; bring back a copy, or take another model name"
+        return "no save of it can be loaded: bring back a copy, or take another name"
     saved = run.facts.saved_iteration or run.facts.start_iteration
     if not saved:
         return "nothing was saved; s begins again" if run.iteration else ""
