@@ -28,7 +28,7 @@ from recaster_tui.options import ModelClass, defaults
 from recaster_tui.protocol import RunFolder
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.supervisor.facts import Facts
-from recaster_tui.training import process
+from recaster_tui.training import output_guard, process
 from recaster_tui.training.failures import NonFiniteError
 from recaster_tui.training.generations import (
     Snapshot,
@@ -418,6 +418,13 @@ def no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "load_faces", lambda *_: {"src": some, "dst": some})
 
 
+@pytest.fixture
+def free_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every 50 iterations, however long it takes: these iterations take no time at all."""
+    for share in ("SHARE", "SAVE_SHARE", "ALL_SHARE"):
+        monkeypatch.setattr(output_guard, share, 1e9)
+
+
 class Faces(FakeData):
     """Pictures that have a spread."""
 
@@ -454,7 +461,7 @@ def trained(folder: RunFolder, **model: Any) -> ExitCode:
     return start(folder.root, build_model=kind, open_data=Faces)
 
 
-@pytest.mark.usefixtures("no_faces")
+@pytest.mark.usefixtures("no_faces", "free_looks")
 def test_black_pictures_go_back_and_a_second_time_ends_the_run(tmp_path: Path) -> None:
     options = {"autosave_seconds": 5, "learning_rate": 1e-4, "guard_spikes": False}
     folder = make_run(tmp_path, options=options, target_iterations=400)
@@ -492,7 +499,7 @@ def test_black_pictures_go_back_and_a_second_time_ends_the_run(tmp_path: Path) -
     assert loaded.generation.iteration == 400
 
 
-@pytest.mark.usefixtures("no_faces")
+@pytest.mark.usefixtures("no_faces", "free_looks")
 def test_a_save_of_dead_pictures_is_passed_over(tmp_path: Path) -> None:
     """Asked for by hand in the worst moment, it is there; a backup is what helps."""
     options = {"autosave_seconds": 3600, "guard_spikes": False}
