@@ -26,6 +26,7 @@ from recaster_tui.bench.faults.powercut import POLICIES, Disk, Policy, write_tre
 from recaster_tui.bench.faults.tally import Report
 from recaster_tui.bench.faults.victim import Orders, read_flight
 from recaster_tui.demo import make_demo
+from recaster_tui.errors import RecasterError
 from recaster_tui.paths import data_dir
 from recaster_tui.supervisor import Run
 
@@ -257,8 +258,9 @@ class Campaign:
             until = time.monotonic() + delay
             while time.monotonic() < until and psutil.pid_exists(pid):
                 await asyncio.sleep(0.3)
-                if self.luck.random() < 0.2 and run.state.live:
-                    await run.command(self.luck.choice(("save", "preview")), timeout=0)
+                if self.luck.random() < 0.2:
+                    with contextlib.suppress(RecasterError):
+                        await run.command(self.luck.choice(("save", "preview")), timeout=0)
             await kill(pid)
             await asyncio.to_thread(_gone, pid)
         self.report.row(kind).reached += 1
@@ -275,6 +277,7 @@ class Campaign:
             disk.append(Disk(self.workspace.root, ("model", "runs")))
 
         await self._die(kind, line, orders, before=scan)
+        self.report.row(kind).reached += read_flight(Path(orders.flight)).stops >= orders.count
         assert line.folder is not None
         for op in read_log(log):
             disk[0].apply(op)
@@ -352,7 +355,10 @@ class Campaign:
             assert run.process is not None
             pid = run.process.pid
             if act is not None and await until_training(run, pid):
-                await act(run)
+                while run.iteration == 0 and not run.state.over:  # nothing to save or to show yet
+                    await asyncio.sleep(0.05)
+                with contextlib.suppress(RecasterError):  # it may be dead by now
+                    await act(run)
             if watched:
                 await self._end(pid, delay)
         if not watched:
