@@ -17,8 +17,9 @@ Payload of each type (keys of :attr:`Event.data`; a reader ignores keys it does 
                 learning_rate, …: all optional; held_out: one measurement on faces that were
                 never trained on {"iteration", "t": unix s, "since": iteration from which on they
                 were not, "faces": {side: how many}, "src", "dst": {"held_out", "trained": loss},
-                "mask": {"held_out", "trained": overlap 0..1}, "sharpness": of the swap, 1 = as the real
-                face, "seconds": it took, "share": 0..1 of the run's time that all of them took};
+                "mask": {"held_out", "trained": overlap 0..1}, "sharpness": of the swap,
+                1 = as the real face, "seconds": it took, "share": 0..1 of the run's time that
+                all of them took};
                 at the start held_out_faces: {side: faces kept aside}, held_out_since,
                 held_out_history: [measurements of earlier starts that still hold]
 ``preview``     iteration; views: [{"view": name, "file": path relative to the run folder,
