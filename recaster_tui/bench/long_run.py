@@ -149,7 +149,7 @@ def _data(kind: EventType, iteration: int) -> dict[str, object]:
         figures = {"cpu": 63.2, "ram": 9_812_127_744, "ram_total": 33_655_062_528}
         return {**figures, "process_ram": 2_912_423_936, "learning_rate": 5e-05}
     if kind is EventType.PREVIEW:
-        views = [
+        views: list[dict[str, object]] = [
             {"view": view, "file": f"previews/{iteration:09d}/{view}.jpg", "columns": [], "rows": 4}
             for view in ("source", "destination", "swap", "swap masked", "masks")
         ]

@@ -5,8 +5,6 @@ weights and optimizer are 100 MB together. Only the moments at which iterations 
 a save is asked for every few of them, by the control file, as a user would.
 """
 
-import contextlib
-import os
 import statistics
 import sys
 import tempfile
@@ -42,9 +40,9 @@ _WARM_UP = 5
 _FACES = 24
 _OPTIONS = {
     "resolution": 96,
-    "autoencoder_dims": 64,
-    "encoder_dims": 32,
-    "decoder_dims": 32,
+    "autoencoder_dims": 56,
+    "encoder_dims": 28,
+    "decoder_dims": 28,
     "mask_decoder_dims": 16,
     "batch_size": 4,
     "autosave_seconds": 3600,
@@ -198,8 +196,6 @@ def main() -> None:
     """For a machine without the command line: ``python -m recaster_tui.bench.save [DEVICE]``."""
     from recaster_tui.bench.report import print_report
 
-    with contextlib.suppress(AttributeError):
-        os.nice(0)
     rows = measure(device=sys.argv[1] if len(sys.argv) > 1 else "auto")
     sys.exit(print_report("Saving while training goes on", rows, as_json=False))
 

@@ -468,7 +468,7 @@ class Run:
 
     def _hear_of_process(self, event: Event) -> None:
         data = event.data
-        if data.get("pid"):
+        if 0 < as_int(data.get("pid")) < 2**31:
             said = ProcessId(
                 as_int(data["pid"]), as_float(data.get("started")), str(data.get("host") or "")
             )
