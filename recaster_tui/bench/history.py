@@ -220,7 +220,7 @@ def _many(env: dict[str, str], cwd: Path, ids: list[str]) -> list[Row]:
         median_row(title + "from start of the program to the list", starts, "s", None),
         _latency(title + "cursor down, detail", moves),
         _latency(title + "a letter of the filter", echoes),
-        median_row(title + "last letter to the rows", rows, "ms", None, "waits 80 ms for more"),
+        median_row(title + "last letter to the rows", rows, "ms", None, "waits 200 ms for more"),
         Row(title + "memory", memory, "MB", 150.0, note="resident"),
     ]
 

@@ -326,6 +326,11 @@ class Supervisor:
         for folder in folders[:at_once]:
             await self._take_in(folder)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the records were read; until then asking for them waits for the disk."""
+        return self._records is not None
+
     async def load_history(self) -> None:
         """Read the records in a thread: thousands of them take a second."""
         if self._records is None:

@@ -109,6 +109,8 @@ class Listing:
     def arrange(self, supervisor: Supervisor, choice: Choice) -> list[RunRecord]:
         """The records to show; ``elsewhere`` counts those of other workspaces left out."""
         now = supervisor.live_records()
+        if not supervisor.loaded:
+            return self._of(now, choice)
         held = frozenset(r.run_id for r in now)
         key = (supervisor.list_version, supervisor.gone, held, choice)
         if key != self._key:

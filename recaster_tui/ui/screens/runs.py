@@ -27,7 +27,7 @@ from recaster_tui.ui.widgets.table_view import TableView
 log = logging.getLogger(__name__)
 
 _MANY = 2_000  # rows beyond which the list follows the filter only when nobody types
-_REST = 0.08  # seconds
+_REST = 0.2  # seconds
 _FILTER_HINT = "words, or class:saehd its>10k loss<0.5 after:7d state:failed opt:NAME=8 · f1: all"
 
 
@@ -119,6 +119,7 @@ class RunsScreen(ModelKeys):
         supervisor = app.supervisor
         wanted = (
             supervisor.version,
+            supervisor.loaded,
             root,
             self.wanted,
             self.everywhere,
@@ -145,6 +146,8 @@ class RunsScreen(ModelKeys):
         self._show_detail()
 
     def _hint(self, more: str) -> str:
+        if not self.recaster.supervisor.loaded:
+            return "Reading the history …"
         if self.wanted:
             return f'No run fits "{self.wanted.text}". esc clears the filter.'
         if self.living_only:
