@@ -140,8 +140,10 @@ class TableView(ScrollView, can_focus=True):
             hint: what to say where there are none.
             more: a faint line below the last row.
         """
-        self.hint = hint or self.EMPTY
+        before, self.hint = self.hint, hint or self.EMPTY
         new = list(keys)
+        if not new and before != self.hint:
+            self.refresh()
         if new == self.keys and more == self.more:
             self.update_visible()
             return
