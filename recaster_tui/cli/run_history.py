@@ -31,6 +31,8 @@ def list_runs(
         raise BadInputError(
             f"runs cannot be sorted by '{sort}'", hint="there is " + ", ".join(SORTS)
         )
+    if last < 0:
+        raise BadInputError(f"the last {last} runs", hint="give how many, or --last 0 for all")
     parse(words)  # before anything is read
 
     async def action(supervisor: Supervisor) -> int:
@@ -60,7 +62,11 @@ def list_runs(
 def relocate_runs(old: Path, new: Path, *, as_json: bool) -> int:
     """Point the runs of a moved workspace to where it is."""
     if not new.is_dir():
-        raise BadInputError("there is no such folder", where=new)
+        raise BadInputError(
+            "there is no such folder",
+            where=new,
+            hint="the old place comes first, then the folder where the workspace is now",
+        )
 
     async def action(supervisor: Supervisor) -> int:
         await supervisor.load_history()

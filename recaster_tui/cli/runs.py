@@ -39,7 +39,10 @@ def stop_run(text: str, *, save: bool, wait: bool, grace: float | None, force: b
     async def action(supervisor: Supervisor) -> int:
         run = await find(supervisor, text)
         if run.state.over and not await run.process_alive():
-            raise BadInputError(f"run {run.run_id} is not running: it is {run.state.value}")
+            raise BadInputError(
+                f"run {run.run_id} is not running: it is {run.state.value}",
+                hint="recaster runs --live lists those that are",
+            )
         if not wait:
             ack = await run.command(CommandName.STOP, save=save, timeout=_ACK_SECONDS)
             if not ack.ok:

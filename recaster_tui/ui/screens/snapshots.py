@@ -525,7 +525,8 @@ async def ask_snapshot(
     if source is not None:
         what = f"Iteration {words.count(iteration)} ({source.kind}) is kept under a name, for good."
     elif run is not None:
-        what = f"{run.spec.model_name} is saved now and kept under a name; training goes on."
+        after = "it stays paused" if run.state is RunState.PAUSED else "training goes on"
+        what = f"{run.spec.model_name} is saved now and kept under a name; {after}."
     else:
         what = f"Iteration {words.count(iteration)}, the last save, is kept under a name, for good."
     # A trainer saves where it is by then.
