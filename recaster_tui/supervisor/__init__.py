@@ -5,15 +5,15 @@ from recaster_tui.supervisor.history import History, RunRecord
 from recaster_tui.supervisor.launcher import Launcher, ProcessId
 from recaster_tui.supervisor.local import LocalLauncher
 from recaster_tui.supervisor.losses import LossArray, Trend, decimate
-from recaster_tui.supervisor.run import NoAnswerError, Run
-from recaster_tui.supervisor.state import RunState, Status, advance, launched
-from recaster_tui.supervisor.supervisor import (
+from recaster_tui.supervisor.request import (
     ModelBusyError,
     RunRequest,
-    Supervisor,
     default_model_name,
     make_spec,
 )
+from recaster_tui.supervisor.run import NoAnswerError, Run
+from recaster_tui.supervisor.state import RunState, Status, advance, launched
+from recaster_tui.supervisor.supervisor import Supervisor
 
 __all__ = [
     "Ack",

@@ -31,7 +31,7 @@ from recaster_tui.supervisor.queue_files import (
     QueueSettings,
     cannot_write,
 )
-from recaster_tui.supervisor.supervisor import RunRequest, make_spec
+from recaster_tui.supervisor.request import RunRequest, make_spec
 from recaster_tui.workspace import Workspace
 
 KEEPER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "recaster_tui", "queue", "keep")

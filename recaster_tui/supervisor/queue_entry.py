@@ -13,8 +13,8 @@ from recaster_tui.options import ModelClass
 from recaster_tui.protocol import RunFolder
 from recaster_tui.supervisor.history import RunRecord
 from recaster_tui.supervisor.queue_device import device_of
+from recaster_tui.supervisor.request import RunRequest
 from recaster_tui.supervisor.state import RunState
-from recaster_tui.supervisor.supervisor import RunRequest
 
 
 class QueueState(StrEnum):

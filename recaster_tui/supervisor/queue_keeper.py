@@ -32,9 +32,10 @@ from recaster_tui.supervisor.queue_entry import (
     launch_mark,
 )
 from recaster_tui.supervisor.queue_neighbours import Neighbours
+from recaster_tui.supervisor.request import ModelBusyError
 from recaster_tui.supervisor.run import Run
 from recaster_tui.supervisor.state import RunState
-from recaster_tui.supervisor.supervisor import ModelBusyError, Supervisor
+from recaster_tui.supervisor.supervisor import Supervisor
 from recaster_tui.workspace import open_workspace
 
 log = logging.getLogger(__name__)

@@ -4,28 +4,38 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from recaster_tui import paths
 from recaster_tui.errors import BadInputError, EnvironmentProblem, RecasterError
 from recaster_tui.files import fsync_dir
-from recaster_tui.options import ModelClass, validate
-from recaster_tui.protocol import RunFolder, RunSpec, new_run_id, read_run_spec, write_run_spec
+from recaster_tui.protocol import RunFolder, RunSpec, read_run_spec, write_run_spec
 from recaster_tui.supervisor.history import History, Recorder, RunRecord, find_run, record_of
 from recaster_tui.supervisor.launcher import Launcher
 from recaster_tui.supervisor.local import LocalLauncher
+from recaster_tui.supervisor.looking import (
+    gone_runs,
+    has_news,
+    newest_change,
+    perhaps_alive,
+    searchable,
+    told_more,
+    with_news,
+)
+from recaster_tui.supervisor.request import (
+    ModelBusyError,
+    RunRequest,
+    make_spec,
+    require_faces,
+)
 from recaster_tui.supervisor.run import POLL_SECONDS, Run, parse_process, write_process
-from recaster_tui.supervisor.run_filter import haystack
 from recaster_tui.supervisor.state import RunState
-from recaster_tui.workspace import Workspace, open_workspace, stored_options
+from recaster_tui.workspace import Workspace, open_workspace
 
 log = logging.getLogger(__name__)
 
@@ -41,62 +51,7 @@ TRAINER_COMMAND = (
 _SCAN_SECONDS = 2.0
 _SCAN_SHARE = 0.02  # of the time may go into looking for runs of others
 _HISTORY_SECONDS = 10.0
-_GOODBYE_SECONDS = 60.0
 _LEAVING_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What the user wants trained. ``options`` may be partial: defaults fill it.
-
-    ``target_iterations`` None takes the option's value; 0 means no end.
-    """
-
-    model_class: ModelClass
-    options: Mapping[str, Any] = field(default_factory=dict)
-    model_name: str = "new"
-    device: str = "auto"
-    target_iterations: int | None = None
-    target_seconds: float = 0.0
-
-
-class ModelBusyError(BadInputError):
-    """A run trains this model already; it may be asked for again when that has ended."""
-
-
-def make_spec(workspace: Workspace, request: RunRequest, run_id: str | None = None) -> RunSpec:
-    """The description of the run that *request* asks for, every option checked.
-
-    Raises:
-        OptionsError, BadInputError: what was asked for cannot be done.
-    """
-    own = stored_options(workspace.models / f"{request.model_name}.{request.model_class}")
-    checked = validate(request.model_class, request.options, trusted=own)
-    options = checked.model_dump(mode="json")
-    if request.target_iterations is not None:
-        options["target_iterations"] = request.target_iterations
-    try:
-        return RunSpec(
-            run_id=run_id or new_run_id(request.model_class),
-            created=time.time(),
-            model_name=request.model_name,
-            model_class=request.model_class,
-            options=options,
-            src=workspace.relative(workspace.src_faces),
-            dst=workspace.relative(workspace.dst_faces),
-            models=workspace.relative(workspace.models),
-            device=request.device,
-            target_iterations=int(options.get("target_iterations") or 0),
-            target_seconds=request.target_seconds,
-        )
-    except ValidationError as error:
-        raise _bad_request(request, error) from error
-
-
-def default_model_name(text: str) -> str:
-    """*text* (a workspace's or configuration's name) as a valid model name, or ``new``."""
-    name = re.sub(r"[^A-Za-z0-9 .-]+", "-", text).strip(" .-")[:64].rstrip(" .-")
-    return name or "new"
 
 
 class Supervisor:
@@ -211,7 +166,7 @@ class Supervisor:
             EnvironmentProblem: the run folder or the process cannot be made.
         """
         spec = make_spec(workspace, request, run_id)
-        _require_faces(workspace, request.model_class, spec.options)
+        require_faces(workspace, request.model_class, spec.options)
         async with self._starting:
             return await self._start(workspace, spec, begun=run_id is not None)
 
@@ -322,7 +277,7 @@ class Supervisor:
         self._workspaces[workspace.root] = workspace
         await self.load_history()
         table = dict(self._record_table())
-        folders = await asyncio.to_thread(_with_news, [workspace], table, frozenset(self._runs))
+        folders = await asyncio.to_thread(with_news, [workspace], table, frozenset(self._runs))
         for folder in folders[:at_once]:
             await self._take_in(folder)
 
@@ -334,7 +289,7 @@ class Supervisor:
     async def load_history(self) -> None:
         """Read the records in a thread: thousands of them take a second."""
         if self._records is None:
-            found = await asyncio.to_thread(_searchable, self.history)
+            found = await asyncio.to_thread(searchable, self.history)
             if self._records is None:
                 self._records = {record.run_id: record for record in found}
                 self._ordered = None
@@ -361,7 +316,7 @@ class Supervisor:
                 where=old,
                 hint=f"gone are: {', '.join([*places][:3])}" if places else None,
             )
-        gone = await asyncio.to_thread(_gone, known)
+        gone = await asyncio.to_thread(gone_runs, known)
         if not gone:
             raise BadInputError("the runs of this workspace are still there", where=old)
         moved: list[RunRecord] = []
@@ -402,7 +357,7 @@ class Supervisor:
             raise BadInputError(
                 f"run {record.run_id} is still {record.state.value}", hint="stop it first"
             )
-        self.history.forget(record.run_id, _newest_change(record.folder))
+        self.history.forget(record.run_id, newest_change(record.folder))
         self._forgotten = self.history.forgotten()
         self._record_table().pop(record.run_id, None)
         self._ordered = None
@@ -421,7 +376,7 @@ class Supervisor:
         """
         await self.load_history()
         records = list(self._record_table().values())
-        self._note_gone(await asyncio.to_thread(_gone, records))
+        self._note_gone(await asyncio.to_thread(gone_runs, records))
         for record in records:
             vanished = record.run_id in self.gone and record.run_id not in self._runs
             if vanished and record.state.live and record.state is not RunState.LOST:
@@ -429,7 +384,7 @@ class Supervisor:
                 await asyncio.to_thread(self.history.save, lost, self.history.losses(lost.run_id))
                 self._put(lost, save=False)
         here = [r for r in records if r.run_id not in self.gone]
-        for record in await asyncio.to_thread(_told_more, here):
+        for record in await asyncio.to_thread(told_more, here):
             await self._take_in(record.folder)
 
     def _note_gone(self, gone: frozenset[str]) -> None:
@@ -458,7 +413,7 @@ class Supervisor:
                 self._ordered = None
                 self.list_version += 1
         records = list(self._record_table().values())
-        self._note_gone(await asyncio.to_thread(_gone, records))
+        self._note_gone(await asyncio.to_thread(gone_runs, records))
 
     def start_background(self, workspace: Workspace | None = None) -> None:
         """Repair the history, then watch known workspaces for runs that others start."""
@@ -515,7 +470,7 @@ class Supervisor:
     async def _refuse_second(self, workspace: Workspace, spec: RunSpec) -> None:
         await self.load_history()
         table = dict(self._record_table())
-        for folder in await asyncio.to_thread(_perhaps_alive, workspace, table):
+        for folder in await asyncio.to_thread(perhaps_alive, workspace, table):
             try:
                 other = read_run_spec(folder.spec)
                 process, _ = parse_process(folder.process.read_bytes())
@@ -574,7 +529,7 @@ class Supervisor:
             try:
                 places, table = list(self._workspaces.values()), dict(self._record_table())
                 held = frozenset(self._runs)
-                for folder in await asyncio.to_thread(_with_news, places, table, held):
+                for folder in await asyncio.to_thread(with_news, places, table, held):
                     await self._take_in(folder)
                 if began - self._history_read >= _HISTORY_SECONDS:
                     self._history_read = began
@@ -600,7 +555,7 @@ class Supervisor:
             )
             self.gone -= {record.run_id}
             self._put(record, save=False)
-        if record is not None and record.state.over and not _news(folder, record):
+        if record is not None and record.state.over and not has_news(folder, record):
             return
         if record is None and self._is_forgotten(folder):
             return
@@ -630,7 +585,7 @@ class Supervisor:
         if self._forgotten is None:
             self._forgotten = self.history.forgotten()
         seen = self._forgotten.get(folder.run_id)
-        return seen is not None and _newest_change(folder) <= seen
+        return seen is not None and newest_change(folder) <= seen
 
     def _record_table(self) -> dict[str, RunRecord]:
         if self._records is None:
@@ -662,134 +617,5 @@ class Supervisor:
             listener()
 
 
-def _searchable(history: History) -> list[RunRecord]:
-    records = history.records()
-    for record in records:
-        haystack(record)  # now, and not at the first letter that somebody types
-    return records
-
-
 def _age(record: RunRecord) -> tuple[float, str]:
     return record.created, record.run_id
-
-
-def _run_folders(workspace: Workspace) -> Iterator[RunFolder]:
-    """Newest first: their names begin with the time."""
-    try:
-        names = sorted(os.listdir(workspace.runs), reverse=True)  # noqa: PTH208 - names, quickly
-    except OSError:
-        return
-    for name in names:
-        folder = RunFolder(workspace.runs / name)
-        if folder.spec.is_file():
-            yield folder
-
-
-def _with_news(
-    workspaces: Sequence[Workspace], table: Mapping[str, RunRecord], held: frozenset[str]
-) -> list[RunFolder]:
-    """Run folders that may tell more than the history knows, newest first. For a thread."""
-    found = []
-    for workspace in workspaces:
-        root = str(workspace.root)
-        for folder in _run_folders(workspace):
-            record = table.get(folder.run_id)
-            known = record is not None and record.workspace == root and record.state.over
-            if folder.run_id in held or not (known and record and not _news(folder, record)):
-                found.append(folder)
-    return found
-
-
-def _perhaps_alive(workspace: Workspace, table: Mapping[str, RunRecord]) -> list[RunFolder]:
-    """Run folders whose trainer is not known to be gone for long. For a thread."""
-    found = []
-    for folder in _run_folders(workspace):
-        record = table.get(folder.run_id)
-        over = record is not None and record.state.over and not _news(folder, record)
-        if not over or (record and time.time() - record.ended < _GOODBYE_SECONDS):
-            found.append(folder)
-    return found
-
-
-def _gone(records: Sequence[RunRecord]) -> frozenset[str]:
-    """Ids of runs whose folder is not there; asks each workspace once. For a thread."""
-    there: dict[str, set[str]] = {}
-    gone = []
-    for record in records:
-        if record.workspace not in there:
-            place = Path(record.workspace) / "runs"
-            try:
-                there[record.workspace] = set(os.listdir(place))  # noqa: PTH208 - as above
-            except OSError:
-                there[record.workspace] = set()
-        if record.run_id not in there[record.workspace]:
-            gone.append(record.run_id)
-    return frozenset(gone)
-
-
-def _told_more(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Those whose journal goes on after what the record digests, or that may live."""
-    return [r for r in records if r.state.live or _news(r.folder, r)]
-
-
-def _newest_change(folder: RunFolder) -> float:
-    """When the trainer or whoever started it last wrote; 0 where nothing is there."""
-    newest = 0.0
-    for path in (folder.journal, folder.process):
-        with contextlib.suppress(OSError):
-            newest = max(newest, path.stat().st_mtime)
-    return newest
-
-
-def _news(folder: RunFolder, record: RunRecord) -> bool:
-    try:
-        # Shorter after a power cut, which may take the last lines along.
-        if folder.journal.stat().st_size != record.journal_bytes:
-            return True
-        return folder.process.stat().st_mtime > record.updated
-    except OSError:
-        return False
-
-
-def _require_faces(
-    workspace: Workspace, model_class: ModelClass, options: Mapping[str, Any]
-) -> None:
-    folders = {"source": workspace.src_faces, "destination": workspace.dst_faces}
-    hint = "extract faces there first, or try things with: recaster demo DIR"
-    if options.get("pretrain") and (stored := options.get("pretrain_faces")):
-        folders = {"pretraining": workspace.absolute(str(stored))}
-        hint = "pretrain_faces names it; copy aligned faces of many people there"
-    elif model_class is ModelClass.XSEG and any(map(_holds_faces, folders.values())):
-        return  # both sides are one set to learn from
-    for title, folder in folders.items():
-        if not _holds_faces(folder):
-            raise BadInputError(f"there are no {title} faces", where=folder, hint=hint)
-
-
-def _holds_faces(folder: Path) -> bool:
-    """Whether a trainer would find files to read there; whether they are faces it will tell."""
-    try:
-        return any(p.suffix == ".jpg" or p.name == "faceset.pak" for p in folder.iterdir())
-    except NotADirectoryError:
-        return folder.suffix == ".pak"
-    except OSError:
-        return False
-
-
-def _bad_request(request: RunRequest, error: ValidationError) -> BadInputError:
-    place = str(error.errors()[0]["loc"][0]) if error.errors() else ""
-    if place == "model_name":
-        return BadInputError(
-            f"'{request.model_name}' cannot be a model's name",
-            hint="use letters, digits, spaces, dots and hyphens, at most 64; for example "
-            f"'{default_model_name(request.model_name)}'",
-        )
-    if place in ("target_iterations", "target_seconds"):
-        what = place.removeprefix("target_")
-        return BadInputError(
-            f"the target of {getattr(request, place):,} {what} is below 0",
-            hint=f"give --{what} 0 for no end, or how many the model should have in all"
-            if what == "iterations"
-            else "give --seconds 0 for no end",
-        )
-    return BadInputError(f"{place}: {error.errors()[0]['msg']}", hint="see: recaster train --help")

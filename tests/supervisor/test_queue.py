@@ -465,7 +465,7 @@ def test_three_runs_are_done_in_order_though_keepers_are_killed(queue, workspace
             killed += 1
         wait_for(lambda: not queue.keeper_alive())
         assert not queue.get(id_).state.over
-        assert queue.wake()
+        wait_for(queue.wake)  # as soon as the death of the one before is known here
         wait_for(lambda i=id_: queue.get(i).state.over)
     wait_for(lambda: not queue.keeper_alive())  # nothing waits: it has ended by itself
     assert killed == 3 and not queue.wake()
