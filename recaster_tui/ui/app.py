@@ -14,12 +14,14 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.worker import Worker
 
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.files import write_atomic
 from recaster_tui.options import ModelClass, defaults
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
 from recaster_tui.supervisor.queue import Queue
+from recaster_tui.ui.bugs import tell_of_worker
 from recaster_tui.ui.leaving import end_soon
 from recaster_tui.ui.modes import ALL_MODES
 from recaster_tui.ui.queue_watch import LOOK_SECONDS, QueueWatch
@@ -150,7 +152,9 @@ class RecasterApp(App[int]):
             if self.workspace is None:
                 return
             if self.current_run is None:
-                self.current_run = await self._run_to_show()
+                found = await self._run_to_show()
+                # Reading it may have taken a while: somebody may have chosen another meanwhile.
+                self.current_run = self.current_run or found
             wish, self._autostart = self._autostart, None
             if wish is not None and not self._live_here():
                 self.current_run = await self.supervisor.start(self.workspace, wish)
@@ -187,6 +191,10 @@ class RecasterApp(App[int]):
             follow(renderable)
 
     # -- bugs -----------------------------------------------------------------------------------
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker that fails must not do so in silence."""
+        tell_of_worker(self, event)
 
     @property
     def crash(self) -> Exception | None:

@@ -1,6 +1,8 @@
 """The Runs screen over a scripted live run, an ended one, and remembered ones."""
 
+import asyncio
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +20,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from recaster_tui.protocol import LOSS_DTYPE, write_run_spec
-from recaster_tui.supervisor import RunState, Supervisor
+from recaster_tui.supervisor import Run, RunRecord, RunState, Supervisor
 from recaster_tui.ui import sparkline
 from recaster_tui.ui.app import RecasterApp
 from recaster_tui.ui.run_list import Order, arrange, changed_options, option_differences
@@ -365,3 +367,49 @@ def test_history_of_a_running_state_survives(tmp_path: Path) -> None:
     alive = replace(made[-1], state=RunState.TRAINING)
     shown = arrange([*made[:-1], alive], Order("state"))
     assert shown[0].state is RunState.TRAINING
+
+
+async def test_reading_a_long_run_is_not_begun_anew_by_the_news_of_another(live: Live) -> None:
+    rig, screen, pilot = live
+    asked: list[str] = []
+    may_end = threading.Event()
+
+    def slow(item: RunRecord) -> Run:
+        asked.append(item.run_id)
+        assert may_end.wait(30)
+        return rig.supervisor.look(item)
+
+    screen.detail.look = slow
+    await pilot.press("end")
+    for _ in range(500):
+        if asked:
+            break
+        await asyncio.sleep(0.01)
+    for _ in range(3):  # the living run says something while the other is read
+        rig.live.train(10)
+        (run,) = rig.supervisor.live_runs()
+        await run.poll()
+        rig.supervisor._touch()
+        screen.tick()
+        await pilot.pause()
+    may_end.set()
+    await settle(pilot)
+    assert asked == [rig.ended.spec.run_id]
+    assert "2 files of data_dst/aligned cannot be used" in screen.detail.plain
+
+
+async def test_a_bug_in_a_worker_is_logged_and_told(
+    live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, screen, pilot = live
+
+    async def broken(*_: Any, **__: Any) -> Run:
+        raise ZeroDivisionError("an example")
+
+    monkeypatch.setattr(rig.supervisor, "attach", broken)
+    await pilot.press("w")
+    await settle(pilot)
+    assert screen.is_current and pilot.app.crash is None  # type: ignore[attr-defined]
+    told = [n.message for n in pilot.app._notifications]
+    assert any("ZeroDivisionError: an example" in text and "app.log" in text for text in told)
+    assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)

@@ -7,7 +7,9 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker
 
+from recaster_tui.ui.bugs import tell_of_worker
 from recaster_tui.ui.widgets.bars import KeyBar, TopBar
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ class ModeScreen(Screen[None]):
         # Textual calls the on_mount of every class itself: super().on_mount() would be a second.
         self._ticker = self.set_interval(self.TICK_SECONDS, self._tick)
         self.call_after_refresh(self._tick)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker that fails must not do so in silence."""
+        tell_of_worker(self.recaster, event)
 
     def on_screen_suspend(self) -> None:
         """Another screen is in front."""

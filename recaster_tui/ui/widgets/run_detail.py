@@ -97,6 +97,7 @@ class RunDetail(TextPane):
         self._run: Run | None = None
         self._digests: dict[str, tuple[int, Digest]] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._read_key: tuple[str, int] = ("", 0)
         self._thinned: tuple[str, int, LossArray | None] = ("", 0, None)
         self._gone = False
         self.look: Callable[[RunRecord], Run] = _look
@@ -116,10 +117,17 @@ class RunDetail(TextPane):
         if record is not None and run is None:
             known = self._digests.get(record.run_id)
             if known is None or known[0] != record.journal_bytes:
-                if self._reading is not None:
-                    self._reading.cancel()
-                self._reading = asyncio.create_task(self._read(record, history))
+                self._begin_reading(record, history)
         self.update_content()
+
+    def _begin_reading(self, record: RunRecord, history: History) -> None:
+        key = record.run_id, record.journal_bytes
+        if self._reading is not None and not self._reading.done():
+            if self._read_key == key:
+                return  # shown again because another run has news: what is begun goes on
+            self._reading.cancel()
+        self._read_key = key
+        self._reading = asyncio.create_task(self._read(record, history))
 
     async def _read(self, record: RunRecord, history: History) -> None:
         await asyncio.sleep(_PAUSE)  # who holds an arrow key passes many rows
