@@ -78,7 +78,7 @@ def test_one_writer_per_journal_and_per_model(tmp_path: Path) -> None:
     JournalWriter(tmp_path / "journal.jsonl").close()
 
     held = lock_model(tmp_path / "model" / "a.saehd", "run-7")
-    with pytest.raises(ModelLockedError, match=rf"process {os.getpid()} .*run run-7"):
+    with pytest.raises(ModelLockedError, match=rf"process {os.getpid()} .*run-7"):
         lock_model(tmp_path / "model" / "a.saehd", "run-8")
     held.release()
     lock_model(tmp_path / "model" / "a.saehd", "run-8").release()
