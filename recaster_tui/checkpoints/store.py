@@ -246,10 +246,13 @@ def write_backup(folder: Path, source: Generation, note: str) -> Generation:
     return copy_generation(source, target, {"note": note, "created": time.time()})
 
 
-def newest_backup_age(folder: Path) -> float | None:
-    """Seconds since the newest backup was made; None when there is none."""
-    times = [path.stat().st_mtime for path in named(folder / "backups")]
-    return max(0.0, time.time() - max(times)) if times else None
+def newest_backup(folder: Path) -> tuple[Path, float] | None:
+    """The newest backup and the seconds since it was made; None when there is none."""
+    times = [(path.stat().st_mtime, path) for path in named(folder / "backups")]
+    if not times:
+        return None
+    made, path = max(times)
+    return path, max(0.0, time.time() - made)
 
 
 def thin_backups(folder: Path, keep: int, days: int = 7, *, now: float | None = None) -> list[Path]:

@@ -123,13 +123,15 @@ def _size(snapshot: Snapshot) -> int:
     return sum(t.numel() * t.element_size() for t in tensors) + snapshot.losses.nbytes
 
 
-def saves_before(folder: Path, iteration: int, damaged: list[Damage]) -> Iterator[Loaded]:
-    """The usable saves from before *iteration*, as a rollback wants them: the newest first.
+def saves_before(
+    folder: Path, iteration: int, damaged: list[Damage], *, since: int = 0
+) -> Iterator[Loaded]:
+    """The usable saves from *since* to before *iteration*, as a rollback wants them: newest first.
 
     Generations, then backups and named snapshots; those that cannot be used join *damaged*.
     """
     candidates = store.candidates(folder)
-    old = [path for path in candidates if 0 <= store.iteration_of(path) < iteration]
+    old = [path for path in candidates if since <= store.iteration_of(path) < iteration]
     # The newest, wherever it lies; of the same iteration in the order of the candidates.
     old.sort(key=store.iteration_of, reverse=True)
     yield from _usable(old, damaged)

@@ -2,26 +2,27 @@
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from recaster_tui.checkpoints.snapshots import check_name
-from recaster_tui.checkpoints.store import newest_backup_age
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import AUTO, TrainingOptions, changed, live_problem, spec_map
 from recaster_tui.protocol import EventType, Outcome, Phase
+from recaster_tui.training.backups import BackupTimer
 from recaster_tui.training.clock import running
 from recaster_tui.training.commands import obey
 from recaster_tui.training.failures import (
     BadOptionsError,
+    NonFiniteError,
     StopRequested,
     TornUpdateError,
     is_out_of_memory,
 )
 from recaster_tui.training.guards import Trouble
+from recaster_tui.training.last_save import save_last
 from recaster_tui.training.measuring import judged_each_step
 from recaster_tui.training.meter import Meter
 from recaster_tui.training.models.base import Batch
@@ -76,8 +77,7 @@ class Trainer:
         self._previews = Previews(parts.session.folder, parts.journal)
         self._measures = parts.measures
         self._trained_from = iteration
-        age = newest_backup_age(parts.session.model_folder)
-        self._last_backup = time.monotonic() - (age or 0.0)
+        self._backups = BackupTimer(parts.session.model_folder)
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -199,10 +199,17 @@ class Trainer:
             self._measure()  # before the save, which remembers it
         self._saver.wait()
         if self._save_at_end and self._unsaved():
-            self.save(f"saving iteration {self.iteration}")
-            self._saver.wait()
-            if self._saver.error is not None:
-                raise save_failed(self._saver.error, self._saver.saved)
+            self._saver.last = True
+            error = save_last(
+                self._save_and_wait,
+                self._session.model_folder,
+                self._desk,
+                lambda text: self._say(Phase.SAVING, text),
+            )
+            if error is not None:
+                raise save_failed(error, self._saver.saved)
+            if self._saver.error is not None:  # a stop without saving came meanwhile
+                outcome, message = Outcome.STOPPED, "stopped by the user"
         if outcome is Outcome.FINISHED and self._previews.shown != self.iteration:
             self.preview()
         self.watch.tell(self._trained)
@@ -327,10 +334,13 @@ class Trainer:
         due = first or self._saver.due(self.options.autosave_seconds)
         if due:
             self._tell()  # what may be bad is not saved by itself: the guards decide first
+            self._heed_failed_save()
         if due and self._look(saving=True) and not self.watch.suspicious:
-            backup = self._backup_due()
-            if backup or self._unsaved():
-                self.save(note="" if backup else None)
+            hours = self.options.backup_hours
+            if self._backups.due(hours, self.iteration):
+                self.save(None, self._backups.begin(hours, self.iteration), note="")
+            elif self._unsaved():
+                self.save()
         if not self._paused and self._previews.due(self.options.preview_seconds):
             self.preview()
         if not self._paused and self._measuring_due():
@@ -365,12 +375,18 @@ class Trainer:
             return False
         return self.iteration != self._saver.saved or self._live != self._saved_live
 
-    def _backup_due(self) -> bool:
-        hours = self.options.backup_hours
-        if hours <= 0 or time.monotonic() - self._last_backup < 3600 * hours:
-            return False
-        self._last_backup = time.monotonic()
-        return True
+    def _save_and_wait(self) -> Exception | None:
+        self.save(f"saving iteration {self.iteration}")
+        self._saver.wait()
+        return self._saver.error
+
+    def _heed_failed_save(self) -> None:
+        """Go back where a model could not be saved for the NaN in it, and no loss has shown it."""
+        error = self._saver.error
+        if self._paused or not isinstance(error, NonFiniteError):
+            return
+        onset = (self._saver.saved or 0) + 1  # what was saved had none
+        self._roll_back(Trouble("nan", onset, error.message))
 
     def save(
         self,
@@ -435,8 +451,16 @@ class Trainer:
             NonFiniteError: it went back too often already, or there is nothing to go back to.
         """
         self._saver.wait()
+        self._saver.error = None
         self._rollbacks.check(trouble, self.options.guard_rollbacks)
-        loaded = load_older(self._session, self.model, self._journal, self.watch.pictures, trouble)
+        loaded = load_older(
+            self._session,
+            self.model,
+            self._journal,
+            self.watch.pictures,
+            trouble,
+            self._history.rows,
+        )
         left, self.iteration = self.iteration, loaded.generation.iteration
         self._saver.saved = self.iteration
         self._history.cut(self.iteration)

@@ -140,15 +140,7 @@ class OutputGuard:
     def judge(self, model: TrainableModel, iteration: int) -> Trouble | None:
         """Look at what *model* draws after *iteration*."""
         begun = self._clock()
-        try:
-            if self._batch is None:
-                self._batch = self._make_batch(SAMPLES)
-            found = look(model, self._batch)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            log.warning("no memory to look at the pictures")  # a look must never cost a run
-            found = {}
+        found = self._look(model)
         dead = self.dead(found)
         self._looked, self._last = iteration, self._clock()
         spent = self._last - begun
@@ -179,9 +171,19 @@ class OutputGuard:
         """Whether *model*, just loaded, draws pictures; True where that cannot be said."""
         if not self.on or not self.alive:
             return True
-        if self._batch is None:
-            self._batch = self._make_batch(SAMPLES)
-        return not self.dead(look(model, self._batch))
+        return not self.dead(self._look(model))
+
+    def _look(self, model: TrainableModel) -> dict[str, Look]:
+        """What *model* draws of the fixed faces; nothing where memory does not suffice."""
+        try:
+            if self._batch is None:
+                self._batch = self._make_batch(SAMPLES)
+            return look(model, self._batch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("no memory to look at the pictures")  # a look must never cost a run
+            return {}
 
     def reset(self, iteration: int) -> None:
         """Training goes on from *iteration*, a good save."""

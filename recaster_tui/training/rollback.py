@@ -1,6 +1,11 @@
 """Going back to a save from before the trouble: to which one, how often, and what is said."""
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from recaster_tui.checkpoints.store import Damage, make_current
 from recaster_tui.options import TrainingOptions, live_problem
@@ -69,10 +74,16 @@ def load_older(
     journal: JournalWriter,
     pictures: OutputGuard,
     trouble: Trouble,
+    history: np.ndarray,
 ) -> Loaded:
     """Load the newest usable save from before *trouble* into *model* and make it the current one.
 
-    A save whose pictures are dead is passed over, however it came to be.
+    A save whose pictures are dead is passed over, however it came to be, and so is one that this
+    training does not come from: a save that an earlier rollback left behind, or a backup from
+    before a restore.
+
+    Args:
+        history: ``LOSS_DTYPE`` rows of the model's whole life, by which its own saves are known.
 
     Raises:
         NonFiniteError: there is none; or the *trouble*'s own cause.
@@ -80,8 +91,10 @@ def load_older(
     folder = session.model_folder
     damaged: list[Damage] = []
     try:
-        for loaded in saves_before(folder, trouble.onset, damaged):
+        for loaded in _in_turn(folder, trouble, damaged):
             if leaves_pretraining(session, loaded.snapshot.state):
+                continue
+            if not _comes_before(loaded, history):
                 continue
             model.load_state(loaded.snapshot.weights, loaded.snapshot.optimizer)
             if trouble.cause is None and not pictures.passes(model):
@@ -97,3 +110,17 @@ def load_older(
         hint="lower the learning rate or use precision = float32; backups and snapshots of the "
         "model are listed by: recaster snapshot list",
     )
+
+
+def _in_turn(folder: Path, trouble: Trouble, damaged: list[Damage]) -> Iterator[Loaded]:
+    """Saves from before the *trouble*, then those which only a look can tell from dead ones."""
+    yield from saves_before(folder, trouble.onset, damaged)
+    if trouble.why == "output":  # the last good look may be older than the last good save
+        yield from saves_before(folder, sys.maxsize, damaged, since=trouble.onset)
+
+
+def _comes_before(loaded: Loaded, history: np.ndarray) -> bool:
+    """Whether the life that *history* tells went through this save."""
+    same = history[history["iteration"] <= loaded.generation.iteration]
+    # As bytes: a loss that a class has not is NaN, which equals nothing.
+    return np.ascontiguousarray(loaded.snapshot.losses).tobytes() == same.tobytes()

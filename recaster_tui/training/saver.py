@@ -59,11 +59,13 @@ class Saver:
     Attributes:
         saved: iteration of the last whole generation, or None.
         error: why the last save failed; None when it did not.
+        last: the run ends with the save that comes next.
     """
 
     def __init__(self, folder: Path, journal: JournalWriter, saved: int | None) -> None:
         self.saved = saved
         self.error: Exception | None = None
+        self.last = False
         self._folder = folder
         self._journal = journal
         self._interval_floor = 0.0
@@ -200,11 +202,13 @@ class Saver:
         saved = "nothing is saved yet"
         if self.saved is not None:
             saved = f"the last good save is iteration {self.saved:,}"
+        again = f"training goes on and tries again every {RETRY_SECONDS:.0f} s; "
         self._journal.emit(
             EventType.WARNING,
             code=code,
             message=f"iteration {at:,} could not be saved: {failure.message}",
-            hint=f"training goes on and tries again every {RETRY_SECONDS:.0f} s; {saved}"
+            hint=("" if self.last else again)
+            + saved
             + ("; free some space" if code == "disk-full" else ""),
             saved=self.saved,
         )

@@ -42,7 +42,7 @@ from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, SideBatch, StepResult
 from recaster_tui.training.models.quick96 import Quick96Model
 from recaster_tui.training.output_guard import OutputGuard, look
-from recaster_tui.training.rollback import CALM_ITERATIONS, Rollbacks, half_rate
+from recaster_tui.training.rollback import CALM_ITERATIONS, Rollbacks, half_rate, load_older
 from recaster_tui.training.saver import Saver
 from recaster_tui.training.start import start
 from recaster_tui.training.watch import Watch
@@ -378,6 +378,92 @@ def test_nothing_from_after_the_onset_is_offered_and_backups_help(tmp_path: Path
     assert damaged == []
 
 
+class _Pictures:
+    """A guard that takes the models of these iterations for dead."""
+
+    def __init__(self, *dead: int) -> None:
+        self.dead = dead
+
+    def passes(self, model: Any) -> bool:
+        return model.iteration not in self.dead
+
+
+class _Loads:
+    def load_state(self, weights: Any, _: Any) -> None:
+        self.iteration = int(weights["line/weight"][0, 0])
+
+
+def gone_back(
+    folder: Path, trouble: Trouble, history: np.ndarray, pictures: _Pictures | None = None
+) -> Path:
+    session: Any = SimpleNamespace(model_folder=folder, options=SimpleNamespace())
+    guard: Any = pictures or _Pictures()
+    journal, model = SimpleNamespace(emit=lambda *_, **__: 0), _Loads()
+    loaded = load_older(session, model, journal, guard, trouble, history)  # type: ignore[arg-type]
+    assert model.iteration == loaded.generation.iteration
+    return loaded.generation.path.relative_to(folder)
+
+
+def test_a_save_that_training_does_not_come_from_is_never_gone_back_to(tmp_path: Path) -> None:
+    def life(losses: list[float]) -> np.ndarray:
+        return loss_rows(1, [[v] for v in losses], 1.0)  # one loss only: the other is NaN
+
+    first = life([1.0] * 10 + [2.0] * 10)
+    old = write_generation(tmp_path, replace(snapshot(8), losses=first[:8]))
+    store.write_backup(
+        tmp_path, write_generation(tmp_path, replace(snapshot(18), losses=first[:18])), ""
+    )
+    store.make_current(tmp_path, old)  # a rollback, or a restore, from 18 to 8
+    second = life([1.0] * 8 + [0.5] * 20)
+    assert gone_back(tmp_path, Trouble("nan", 28, "NaN"), second) == old.path.relative_to(tmp_path)
+    write_generation(tmp_path, replace(snapshot(12), losses=second[:12]))
+    assert gone_back(tmp_path, Trouble("nan", 28, "NaN"), second).name == "000000012"
+
+
+def test_where_all_looks_were_long_ago_a_later_save_that_draws_is_good_enough(
+    tmp_path: Path,
+) -> None:
+    for iteration in (20, 30):
+        write_generation(tmp_path, snapshot(iteration))
+    none = np.empty(0, loss_rows(1, [], 1.0).dtype)
+    trouble = Trouble("output", 10, "the pictures are all black")
+    assert gone_back(tmp_path, trouble, none, _Pictures(30)).name == "000000020"
+    with pytest.raises(NonFiniteError, match="no good save from before"):
+        gone_back(tmp_path, trouble, none, _Pictures(20, 30))
+    with pytest.raises(NonFiniteError, match="no good save from before"):
+        gone_back(tmp_path, Trouble("spike", 10, "the loss jumped"), none)
+
+
+def test_a_look_without_memory_says_nothing_of_a_save() -> None:
+    class Full(FakeModel):
+        def infer(self, *_: Any) -> Any:
+            raise RuntimeError("CUDA out of memory")
+
+    guard = OutputGuard(lambda n: faces(n=n), 0, ("src",))
+    assert guard.passes(Full())
+
+
+def test_discriminators_that_a_save_has_not_start_afresh_when_going_back() -> None:
+    options = defaults(ModelClass.SAEHD).changed(
+        **{k: v for k, v in SMALL.items() if k != "batch_size"}, architecture="liae", seed=3
+    )
+    model = build_model(ModelClass.SAEHD, options, torch.device("cpu"), seed=3)
+    state = model.state()
+    before = {part: {k: v.clone() for k, v in table.items()} for part, table in state.items()}
+    model.set_option("gan_power", 0.1)
+    fresh = {k: v.clone() for k, v in model.state()["weights"].items() if k.startswith("D_src/")}
+    assert fresh
+    with torch.no_grad():
+        for parameter in model.networks["D_src"].parameters():
+            parameter.fill_(float("nan"))
+    model.optimizers["GAN_opt"].iterations = 9
+    model.load_state(before["weights"], before["optimizer"])
+    now = model.state()["weights"]
+    assert all(torch.equal(now[key], value) for key, value in fresh.items())
+    assert model.optimizers["GAN_opt"].iterations == 0
+    assert all(torch.equal(now[key], value) for key, value in before["weights"].items())
+
+
 def test_a_model_with_nan_in_it_is_never_written(tmp_path: Path) -> None:
     write_generation(tmp_path, snapshot(1))
     before = sorted(tmp_path.rglob("*"))
@@ -591,6 +677,51 @@ def test_weights_that_are_nan_at_a_save_are_told_and_the_next_iteration_goes_bac
     assert "iteration 50 could not be saved: a model with NaN" in warning["message"]
     (back,) = of(found, "rolled-back")
     assert (back["why"], back["onset"], back["to_iteration"]) == ("nan", 51, 1)
+    assert of(found, "done")[0]["saved"] == 80
+
+
+@pytest.mark.usefixtures("no_faces")
+def test_nan_that_no_loss_shows_goes_back_when_it_cannot_be_saved_a_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hidden(FakeModel):
+        """Of the optimizer's state, say; the losses stay as they are."""
+
+        poisoned = False
+
+        def train_step(self, batch: Batch) -> Any:
+            if self.steps == 50:
+                self.poisoned = True
+                tell(folder, "save", "s")
+            return super().train_step(batch)
+
+        def state(self) -> Any:
+            state = super().state()
+            if self.poisoned:
+                state["optimizer"]["0/more"] = torch.tensor([float("inf")])
+            return state
+
+        def load_state(self, weights: Any, optimizer: Any) -> None:
+            super().load_state(weights, optimizer)
+            self.poisoned = False
+
+    folder = make_run(tmp_path, options={"autosave_seconds": 3600}, target_iterations=80)
+    begin = Saver.start
+
+    def begin_and_wait(saver: Saver, *args: Any, **more: Any) -> None:
+        begin(saver, *args, **more)
+        saver.wait()
+
+    def due(saver: Saver, _: float) -> bool:
+        return isinstance(saver.error, NonFiniteError)
+
+    monkeypatch.setattr(Saver, "start", begin_and_wait)
+    monkeypatch.setattr(Saver, "due", due)
+    assert start(folder.root, build_model=Hidden, open_data=FakeData) == ExitCode.OK
+    found = events(folder)
+    (back,) = of(found, "rolled-back")
+    assert (back["why"], back["onset"], back["to_iteration"]) == ("nan", 2, 1)
+    assert "0/more" in back["message"]
     assert of(found, "done")[0]["saved"] == 80
 
 

@@ -36,7 +36,7 @@ from recaster_tui.protocol import (
     read_run_spec,
     write_run_spec,
 )
-from recaster_tui.training import generations, process
+from recaster_tui.training import generations, last_save, process
 from recaster_tui.training.generations import load_model
 from recaster_tui.training.start import start
 
@@ -305,6 +305,7 @@ def test_a_crash_is_told_with_its_place_and_a_full_disk_at_the_end_fails_the_run
 
     folder = make_run(tmp_path, "run-2", target_iterations=9)
     monkeypatch.setattr(generations, "write_hashed", full)
+    monkeypatch.setattr(last_save, "ROOM_SECONDS", 0.0)
     assert train(folder) == ExitCode.ENVIRONMENT
     found = events(folder)
     assert [w["code"] for w in of(found, "warning")] == ["disk-full"]

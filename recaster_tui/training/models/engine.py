@@ -122,6 +122,7 @@ class Model(ABC):
         self._seed = seed
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._parameters: dict[str, nn.Parameter] = {}
+        self._makers: dict[str, Callable[[], Mapping[str, nn.Module]]] = {}
         # Discriminators that a checkpoint holds but the options do not ask for: kept as they are.
         self._parked: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
         precision = options.precision
@@ -161,8 +162,8 @@ class Model(ABC):
     ) -> None:
         """Create networks and their optimizer; weights depend on the seed and the names only."""
         tag = sum(map(ord, optimizer))
-        start = torch.Generator().manual_seed(self._seed + tag)
-        nets = build(lambda: nn.ModuleDict(make()), start)
+        self._makers[optimizer] = make
+        nets = self._fresh(optimizer)
         parameters: dict[str, Tensor] = {}
         for name, net in nets.items():
             self.networks[name] = _in_channels_last(net.to(self.device))
@@ -174,6 +175,12 @@ class Model(ABC):
         )
         rule.apply(self.optimizers[optimizer])
         self._unpark(optimizer, list(nets))
+
+    def _fresh(self, optimizer: str) -> nn.ModuleDict:
+        """The networks of an optimizer as they begin, on the host."""
+        make = self._makers[optimizer]
+        start = torch.Generator().manual_seed(self._seed + sum(map(ord, optimizer)))
+        return build(lambda: nn.ModuleDict(make()), start)
 
     # -- training ---------------------------------------------------------------------------
 
@@ -355,7 +362,9 @@ class Model(ABC):
         }
         for name in self.optimizers:
             nets = {key.split("/", 1)[0] for key in self.trainable_ever(name)}
-            self._unpark(name, sorted(nets))
+            if not self._unpark(name, sorted(nets)):
+                # What went wrong may be in them: they must not stay as they are.
+                self._start_afresh(name)
         saved = optimizer.get(MODEL_GENERATOR)
         if saved is not None and saved.shape == self._generator.get_state().shape:
             self._generator.set_state(saved.cpu())
@@ -364,8 +373,15 @@ class Model(ABC):
         """Names of all parameters that *optimizer* holds, frozen ones included."""
         return self.optimizers[optimizer].names
 
-    def _unpark(self, optimizer: str, networks: list[str]) -> None:
-        """Move what is parked for these networks into them, if it is complete."""
+    def _start_afresh(self, optimizer: str) -> None:
+        with torch.no_grad():
+            for name, net in self._fresh(optimizer).items():
+                for key, parameter in net.named_parameters():
+                    self._parameters[f"{name}/{key}"].copy_(parameter)
+        self.optimizers[optimizer].load_state({})
+
+    def _unpark(self, optimizer: str, networks: list[str]) -> bool:
+        """Move what is parked for these networks into them, if it is complete; whether it was."""
         prefixes = tuple(f"{name}/" for name in networks)
         kept = self._parked["weights"]
         given = {k: v for k, v in kept.items() if k.startswith(prefixes)}
@@ -385,3 +401,4 @@ class Model(ABC):
             del kept[key]
         for key in state:
             del self._parked["optimizer"][f"{optimizer}/{key}"]
+        return fits
