@@ -158,10 +158,13 @@ def hold_out(
                 continue  # none of the old ones is left, and too few for a choice
             known = _choose(ordered, percent, seed, iteration)
             found = [finder.find(part) for part in known.stretches]
-        elif known.since < 0:
+        kept, inner = _spread(found, ordered)
+        if 2 * len(kept) > len(ordered):  # most of the others were deleted: too few to train on
+            chosen[side] = Chosen(-1, known.stretches, known.compared)
+            continue
+        if known.since < 0:
             known = Chosen(iteration, known.stretches, known.compared)
         chosen[side] = known
-        kept, inner = _spread(found, ordered)
         aside |= kept
         measured[side] = [inner[i] for i in _evenly(len(inner), MOST_MEASURED)]
         those_compared = [hit[0] for hit in finder.find(known.compared) if hit]

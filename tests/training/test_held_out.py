@@ -203,6 +203,19 @@ def test_faces_added_between_two_held_out_ones_are_not_trained_on() -> None:
     assert between in held.aside and between not in held.measured["src"]
 
 
+def test_where_hardly_any_other_face_is_left_all_are_trained_on() -> None:
+    faces = made_faces(300)
+    first = choose(faces, 10)
+    left = [face for face in faces if face in first.aside][:20] + faces[:3]
+    few = choose(left, 10, state=first.state(), iteration=80)
+    assert not few.aside
+    assert not few.measured
+    again = choose(faces, 10, state=few.state(), iteration=90)
+    assert again.aside == first.aside and again.since == 90
+    # Faces that time does not tell apart cannot be held out by time.
+    assert not choose([replace(face, source_filename="one.png") for face in faces]).aside
+
+
 def test_switching_off_and_on_again_says_since_when() -> None:
     faces = made_faces(200)
     first = choose(faces)
