@@ -19,6 +19,7 @@ from enum import StrEnum
 from recaster_tui.errors import EnvironmentProblem, RecasterError
 from recaster_tui.protocol import CommandName, EventType, Outcome
 from recaster_tui.supervisor.last_word import say_for_trainer
+from recaster_tui.supervisor.launcher import ProcessId
 from recaster_tui.supervisor.run import NoAnswerError, Run
 from recaster_tui.supervisor.state import RunState
 
@@ -103,7 +104,8 @@ async def end_run(
     Raises:
         EnvironmentProblem: its process is not known, runs elsewhere, is another user's, or the
             kernel does not let it die (waiting for a disk or a device).
-        RecasterError: it answered, and refused.
+        RecasterError: it answered, and refused; or another trainer was started on the run
+            meanwhile, which is left alone.
     """
     await run.poll()
     say: Tell = tell or (lambda _: None)
@@ -113,13 +115,15 @@ async def end_run(
     if await run.process_alive() is False:
         await run.poll()
         return How.OVER
+    target = run.process
     await _wake(run)
     if ask and await _by_command(run, save, wait, say):
         return How.STOPPED
-    if (ask or save) and await _by_term(run, wait, say, asked=ask):
+    if (ask or save) and await _by_term(run, target, wait, say, asked=ask):
         return How.TERMINATED
     waited = wait * (int(ask) + int(ask or save))
-    return await _by_kill(run, say, f": it had not reacted for {waited:g} s" if waited else "")
+    why = f": it had not reacted for {waited:g} s" if waited else ""
+    return await _by_kill(run, target, say, why)
 
 
 async def _by_command(run: Run, save: bool, wait: float, say: Tell) -> bool:
@@ -133,9 +137,11 @@ async def _by_command(run: Run, save: bool, wait: float, say: Tell) -> bool:
     return await obeyed(run, wait, say)
 
 
-async def _by_term(run: Run, wait: float, say: Tell, *, asked: bool) -> bool:
+async def _by_term(
+    run: Run, target: ProcessId | None, wait: float, say: Tell, *, asked: bool
+) -> bool:
     say(f"no answer within {wait:g} s: SIGTERM" if asked else "SIGTERM: it saves and ends")
-    if not await _send(run, signal.SIGTERM):
+    if not await _send(run, target, signal.SIGTERM):
         await run.poll()
         return True
     await _wake(run)
@@ -148,12 +154,12 @@ async def _by_term(run: Run, wait: float, say: Tell, *, asked: bool) -> bool:
     return False
 
 
-async def _by_kill(run: Run, say: Tell, why: str = "") -> How:
+async def _by_kill(run: Run, target: ProcessId | None, say: Tell, why: str = "") -> How:
     await run.poll()
     lost = unsaved(run)
     over = run.state.over
     say(f"SIGKILL; {lost}")
-    if not await _send(run, signal.SIGKILL):
+    if not await _send(run, target, signal.SIGKILL):
         await run.poll()
         return How.TERMINATED
     if not await _gone(run, _DEATH_SECONDS):
@@ -183,10 +189,11 @@ async def _end_leftover(run: Run, wait: float, say: Tell) -> How:
     """It has said its last word; its process shall not hold the model any longer."""
     if run.process is None or not await run.process_alive() or await _gone(run, wait):
         return How.OVER
+    target = run.process
     say("it has said goodbye, but its process is still there: SIGTERM")
-    if not await _send(run, signal.SIGTERM) or await _gone(run, min(wait, _EXIT_SECONDS)):
+    if not await _send(run, target, signal.SIGTERM) or await _gone(run, min(wait, _EXIT_SECONDS)):
         return How.TERMINATED
-    return await _by_kill(run, say)
+    return await _by_kill(run, target, say)
 
 
 async def obeyed(run: Run, wait: float = GRACE_SECONDS, tell: Tell | None = None) -> bool:
@@ -224,12 +231,21 @@ async def _wake(run: Run) -> None:
         log.info("cannot wake the trainer of %s: %s", run.run_id, error.message)
 
 
-async def _send(run: Run, number: signal.Signals) -> bool:
+async def _send(run: Run, target: ProcessId | None, number: signal.Signals) -> bool:
+    """Signal the trainer that was to be ended; False where it is gone."""
     if run.process is None:
         raise EnvironmentProblem(
             "nobody knows the trainer's process",
             where=run.folder.process,
             hint="it stops by itself as soon as it reads the stop command",
+        )
+    if target is not None and run.process.pid != target.pid:
+        # The old one has ended, and the run was started again: that one hears its commands.
+        raise RecasterError(
+            f"another trainer of this run was started meanwhile, process {run.process.pid}: "
+            "it is not signalled",
+            where=run.run_id,
+            hint="stop that one, if it shall end, too",
         )
     sent = await run.signal(number)
     if not sent and await run.process_alive():

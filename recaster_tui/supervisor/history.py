@@ -161,7 +161,12 @@ class History:
                 try:
                     values = _read_head(self.path(run_id))
                     record = _record(values)
-                except (OSError, ValueError, TypeError, KeyError) as error:
+                except OSError as error:  # not what it says: it may be read the next time
+                    log.warning("cannot read %s: %s", self.path(run_id), error)
+                    if run_id in self._table:
+                        table[run_id] = self._table[run_id]
+                    continue
+                except (ValueError, TypeError, KeyError) as error:
                     log.warning("history record %s is unreadable: %s", self.path(run_id), error)
                     self._unreadable[run_id] = stamp
                     continue
@@ -206,10 +211,8 @@ class History:
 
         A finite digest of the losses goes last, so that a list of runs need not read it.
         """
-        head = asdict(record)
+        head: dict[str, Any] = _writable(asdict(record))
         head["state"] = record.state.value
-        # TOML knows no None, and an option may be one.
-        head["options"] = {k: v for k, v in record.options.items() if v is not None}
         rows = decimate(losses, LOSS_ROWS)
         columns = {
             "iteration": rows["iteration"].tolist(),
@@ -359,12 +362,23 @@ class Recorder:
         record = record_of(self._run)
         try:
             self._history.save(record, self._run.losses)
-        except OSError as error:
+        except (OSError, ValueError, TypeError) as error:
             log.error("cannot save the history of %s: %s", record.run_id, error)
         self._time = time.monotonic()
         self._iteration = self._run.iteration
         self._state = self._run.state
         return record
+
+
+def _writable(value: Any) -> Any:
+    """As TOML and UTF-8 can hold it: a journal's JSON knows null, and halves of characters."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_writable(k): _writable(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_writable(v) for v in value if v is not None]
+    return value
 
 
 def _outcome(run: Run) -> str:

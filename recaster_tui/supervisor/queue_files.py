@@ -88,9 +88,14 @@ class QueueFiles:
     def problems(self) -> list[str]:
         """Files that could not be used, in words; empty is usual."""
         aside = self.folder / "damaged"
-        names = sorted(p.name for p in aside.iterdir()) if aside.is_dir() else []
+        try:
+            names = sorted(os.listdir(aside))  # noqa: PTH208 - asked twice a second
+        except OSError:  # there is none, as usual
+            names = []
         found = [f"{name} is damaged and was set aside in {aside}" for name in names]
-        return found + [f"{name} cannot be read: {why}" for name, why in self._unreadable.items()]
+        return found + [
+            f"{name} cannot be read: {why}" for name, why in [*self._unreadable.items()]
+        ]
 
     def path(self, id: str) -> Path:  # noqa: A002
         """The file of an entry."""
@@ -106,7 +111,7 @@ class QueueFiles:
             return []
         chosen = [n for n in names if n.endswith(".toml") and n[0] != "." and n != _SETTINGS]
         for gone in self._read.keys() - set(chosen):
-            del self._read[gone]
+            self._read.pop(gone, None)  # threads of the app look, too
         return [self.folder / name for name in chosen]
 
     def _entry(self, path: Path) -> QueueEntry | None:

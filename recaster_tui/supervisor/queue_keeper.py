@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
@@ -81,11 +82,21 @@ class Keeper:
         """Look once at everything."""
         for entry in self.queue.entries():
             if entry.state is QueueState.STARTING:
-                await self._take_over(entry)
+                await self._guarded(self._take_over, entry)
         for entry in self.queue.entries():
             if entry.state is QueueState.RUNNING:
-                await self._look_at(entry)
+                await self._guarded(self._look_at, entry)
         await self._start_next()
+
+    async def _guarded(
+        self, look: Callable[[QueueEntry], Awaitable[None]], entry: QueueEntry
+    ) -> None:
+        """Whatever is wrong with one entry, the others shall have their turn."""
+        try:
+            await look(entry)
+        except Exception as error:
+            log.exception("looking at %s", entry.id)
+            self.queue.update(entry.id, why=f"unexpected {type(error).__name__}: {error}")
 
     # -- starting ---------------------------------------------------------------------------
 

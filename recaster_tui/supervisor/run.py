@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.errors import BadInputError, ExitCode, RecasterError
 from recaster_tui.files import write_toml
 from recaster_tui.protocol import (
     Command,
@@ -65,6 +65,12 @@ DISK_FULL = (
 
 class NoAnswerError(RecasterError):
     """The trainer did not acknowledge a command in time."""
+
+
+class NotAskedError(NoAnswerError):
+    """The command could not be written down: the disk is full, or may not be written."""
+
+    exit_code = ExitCode.ENVIRONMENT
 
 
 class Run:
@@ -327,6 +333,7 @@ class Run:
         Raises:
             BadInputError: the run is over, there is nobody to ask.
             NoAnswerError: no answer in time, or the run ended first.
+            NotAskedError: its folder takes no command.
         """
         state = self.state
         if state.over:
@@ -335,7 +342,14 @@ class Run:
                 hint="start it again with: recaster resume " + self.run_id,
             )
         command = Command(uuid.uuid4().hex[:12], str(name), args)
-        await self._launcher.append(self.folder.control, encode_command(command))
+        try:
+            await self._launcher.append(self.folder.control, encode_command(command))
+        except OSError as error:
+            raise NotAskedError(
+                f"the trainer cannot be asked: {error.strerror or error}",
+                where=self.folder.control,
+                hint="free some space, or check the rights of the run folder",
+            ) from error
         deadline = time.monotonic() + timeout
         while True:
             await self.poll()

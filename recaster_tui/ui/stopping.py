@@ -10,6 +10,7 @@ from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import NoAnswerError, RunState
 from recaster_tui.supervisor.ending import How, end_run, grace_of, unsaved
+from recaster_tui.supervisor.run import NotAskedError
 from recaster_tui.ui import words
 from recaster_tui.ui.screens.dialogs import Confirm
 
@@ -42,6 +43,8 @@ async def stop(app: "RecasterApp", run: "Run", *, save: bool = True) -> bool:
         app.notify("asking it …", title="Stop", timeout=answer_seconds(run) + 1)
         try:
             ack = await run.command(CommandName.STOP, save=save, timeout=answer_seconds(run))
+        except NotAskedError as error:  # a signal needs no room on the disk
+            app.notify(str(error), title="Stop", severity="warning", timeout=10)
         except NoAnswerError:
             pass
         except RecasterError as error:
@@ -71,12 +74,17 @@ def ending_text(runs: "list[Run]") -> str:
     lost = "\n".join(f"  {run.spec.model_name}: {unsaved(run)}" for run in runs)
     one = len(runs) == 1
     grace = words.duration(max(grace_of(run) for run in runs))
+    asked = (
+        f"{'It was' if one else 'They were'} asked to stop, and {'does' if one else 'do'} so as "
+        "soon as the question is read. "
+        if all(run.state not in _MUTE for run in runs)
+        else ""
+    )
     return (
         f"{'; '.join(parts)} {'does' if one else 'do'} not answer.\n\n"
-        f"{'It was' if one else 'They were'} asked to stop, and {'does' if one else 'do'} so as "
-        f"soon as the question is read. Ended now, {'it is' if one else 'they are'} woken (if "
-        f"suspended), asked again, told by SIGTERM to save and end after {grace}, and killed "
-        f"after another {grace}. If it comes to that:\n\n{lost}"
+        f"{asked}Ended now, {'it is' if one else 'they are'} woken (if suspended), asked "
+        f"{'again' if asked else 'to stop'}, told by SIGTERM to save and end after {grace}, and "
+        f"killed after another {grace}. If it comes to that:\n\n{lost}"
     )
 
 

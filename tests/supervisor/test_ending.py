@@ -1,6 +1,7 @@
 """Trainers that do not react are ended: real processes, and never another one."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -12,9 +13,9 @@ import psutil
 import pytest
 from supervisor_kit import QUICK, until
 
-from recaster_tui.errors import EnvironmentProblem
+from recaster_tui.errors import EnvironmentProblem, RecasterError
 from recaster_tui.protocol import CommandName, decode_event
-from recaster_tui.supervisor import LocalLauncher, ProcessId, RunState
+from recaster_tui.supervisor import LocalLauncher, NoAnswerError, ProcessId, RunState
 from recaster_tui.supervisor.ending import How, end_run, unsaved
 from recaster_tui.supervisor.local import send_signal
 
@@ -154,3 +155,38 @@ async def test_unknown_or_elsewhere_is_no_target(bystander) -> None:
     with pytest.raises(EnvironmentProblem, match="runs on other"):
         await launcher.signal(ProcessId(bystander.pid, time.time(), "other"), signal.SIGTERM)
     assert bystander.poll() is None
+
+
+async def test_one_that_was_started_meanwhile_is_left_alone(
+    supervisor, workspace, bystander, monkeypatch
+) -> None:
+    """The run has another trainer by the time that signals are due."""
+    monkeypatch.setenv("FAKE_DEAF", "1")
+    run = await trained(supervisor, workspace)
+    old = run.process
+    started = psutil.Process(bystander.pid).create_time()
+
+    def tell(step: str) -> None:
+        if "SIGTERM" in step:
+            run.process = ProcessId(bystander.pid, started, old.host)
+
+    with pytest.raises(RecasterError, match="another trainer of this run"):
+        await end_run(run, grace=0.3, tell=tell)
+    assert bystander.poll() is None
+    run.process = old
+    assert await end_run(run, grace=0.3) is How.TERMINATED
+
+
+async def test_one_that_cannot_be_asked_is_ended_by_a_signal(supervisor, workspace) -> None:
+    """A full disk takes no command."""
+    run = await trained(supervisor, workspace)
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(run._launcher, "append", full)
+        with pytest.raises(NoAnswerError, match="No space left"):
+            await run.command(CommandName.STOP)
+        assert await end_run(run, grace=5.0) is How.TERMINATED
+    assert run.state is RunState.STOPPED and unsaved(run).iterations == 0

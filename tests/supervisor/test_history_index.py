@@ -210,3 +210,37 @@ async def test_a_start_reads_no_journal_of_runs_that_are_known_or_gone(
         assert not polled and len(two.gone) == 41
     assert states["was alive"] is RunState.LOST
     assert History(tmp_path / "data").get(alive.run_id).message == "its run folder is gone"  # type: ignore[union-attr]
+
+
+def test_what_a_journal_may_hold_and_toml_not_is_no_obstacle(tmp_path: Path) -> None:
+    """JSON knows null, and halves of characters: file names that are no UTF-8 come as such."""
+    history = History(tmp_path)
+    odd = replace(
+        record("a"),
+        message="cannot read \udcff.jpg",
+        device={"kind": "cuda", "name": None, "memory": [1, None]},
+        options={"batch_size": 8, "note": None},
+    )
+    history.save(odd, ROWS)
+    found = History(tmp_path).records()[0]
+    assert found.message == "cannot read ?.jpg"
+    assert found.device == {"kind": "cuda", "memory": [1]}
+    assert found.options == {"batch_size": 8}
+
+
+def test_a_record_that_cannot_be_read_now_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run_id,) = filled(tmp_path, 1)
+    history, other = History(tmp_path), History(tmp_path)
+    (before,) = history.records()
+    other.save(replace(before, iteration=before.iteration + 1), ROWS)
+    with monkeypatch.context() as patch:
+
+        def refused(path: Path) -> dict[str, object]:
+            raise OSError(24, "Too many open files")
+
+        patch.setattr(history_module, "_read_head", refused)
+        changed, gone = history.refresh()
+    assert not changed and not gone and same(history.records()[0].run_id, run_id)
+    assert history.records()[0].iteration == before.iteration + 1

@@ -521,3 +521,24 @@ def test_a_paused_queue_needs_no_keeper_and_an_empty_one_neither(queue, workspac
     queue.add(workspace, wish("a"))
     queue.set_paused(True)
     assert not queue.wake()
+
+
+async def test_an_entry_that_nobody_can_look_at_does_not_hold_up_the_others(
+    queue, workspace, monkeypatch
+) -> None:
+    machine = Machine()
+    first = queue.add(workspace, wish("a"))
+    assert await keeper_life(machine, queue.data_dir, monkeypatch, steps=1)
+    assert queue.get(first.id).state is RUNNING
+    second = queue.add(workspace, wish("b"))
+    queue.set_slots(second.slot, 2)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("an example")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "attach", broken)
+        assert await keeper_life(machine, queue.data_dir, monkeypatch, steps=1, train=False)
+    assert "ZeroDivisionError" in queue.get(first.id).why
+    assert queue.get(first.id).state is RUNNING  # its run goes on, it keeps its place
+    assert queue.get(second.id).state is RUNNING

@@ -84,7 +84,9 @@ async def _stop_and_exit(app: "RecasterApp") -> None:
 async def _ask_to_stop(run: "Run") -> None:
     if run.state in (RunState.STALLED, RunState.LOST):
         raise NoAnswerError(f"run {run.run_id} is {run.state.value}")
-    await run.command(CommandName.STOP, save=True, timeout=stopping.answer_seconds(run))
+    ack = await run.command(CommandName.STOP, save=True, timeout=stopping.answer_seconds(run))
+    if not ack.ok and not run.state.over:
+        raise RecasterError(f"the trainer refused to stop: {ack.message}")
 
 
 async def _end_mute(app: "RecasterApp", mute: "list[Run]") -> bool:
