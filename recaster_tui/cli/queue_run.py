@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recaster_tui.cli.training import make_request
+from recaster_tui.cli.training import check_device, make_request
 from recaster_tui.cli.words import duration
 from recaster_tui.errors import BadInputError, RecasterError
 from recaster_tui.supervisor.history import History
@@ -127,6 +127,8 @@ def again_one(text: str) -> int:
 
 def show_slots(device: str | None, count: int | None, *, as_json: bool) -> int:
     """Show, or set first."""
+    if device is not None:
+        check_device(device)
     queue = _queue()
     if device is not None and count is not None:
         queue.set_slots(device_of(device), count)

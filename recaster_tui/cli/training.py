@@ -1,10 +1,12 @@
 """``recaster train`` and ``recaster demo``."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from recaster_tui.cli.watch import first_word, in_supervisor, make_view, outcome, watch
+from recaster_tui.errors import BadInputError
 from recaster_tui.options import ModelClass, OptionsError, parse_assignment
 from recaster_tui.options.config import find_config
 from recaster_tui.supervisor import Run, RunRequest, Supervisor, default_model_name
@@ -13,6 +15,8 @@ from recaster_tui.workspace import Workspace, open_workspace, stored_options
 DEMO_CONFIG = "demo"
 DEMO_SEED = 1
 DEMO_FACES = 300
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def train_workspace(
@@ -59,8 +63,9 @@ def make_request(
     """What a config and more options ask for.
 
     Raises:
-        BadInputError: config, option or name cannot be used.
+        BadInputError: config, option, name or device cannot be used.
     """
+    check_device(device)
     likely = default_model_name(Path(config).name.removesuffix(".toml")) if name is None else name
 
     def trusted(kind: ModelClass) -> dict[str, object]:
@@ -76,6 +81,14 @@ def make_request(
         target_iterations=iterations,
         target_seconds=seconds,
     )
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no device's name before anything is made. Raises BadInputError."""
+    if not _DEVICE.fullmatch(name):
+        raise BadInputError(
+            f"'{name}' is no device", hint="there is auto, cpu, cuda, cuda:1 and so on, or mps"
+        )
 
 
 def assigned(model: ModelClass, assignments: Sequence[str]) -> dict[str, object]:
