@@ -5,8 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from recaster_tui.checkpoints.snapshots import check_name
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import AUTO, TrainingOptions, changed, live_problem, spec_map
@@ -19,16 +17,21 @@ from recaster_tui.training.failures import (
     NonFiniteError,
     StopRequested,
     TornUpdateError,
-    is_out_of_memory,
 )
+from recaster_tui.training.feed import MOST_PIECES, Feed
 from recaster_tui.training.guards import Trouble
 from recaster_tui.training.last_save import save_last
 from recaster_tui.training.measuring import judged_each_step
 from recaster_tui.training.meter import Meter
-from recaster_tui.training.models.base import Batch
-from recaster_tui.training.parts import LOOP_OPTIONS, Parts, save_failed, state_of, target_of
+from recaster_tui.training.parts import (
+    LOOP_OPTIONS,
+    Parts,
+    save_failed,
+    state_of,
+    target_of,
+    tell_pieces,
+)
 from recaster_tui.training.previews import Previews
-from recaster_tui.training.retrain import WorstFaces
 from recaster_tui.training.rollback import Rollbacks, half_rate, load_older
 from recaster_tui.training.saver import SaveOutcome
 from recaster_tui.training.watch import Watch
@@ -36,8 +39,6 @@ from recaster_tui.training.watch import Watch
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-MOST_PIECES = 64
-"""Where memory runs out in the update itself, smaller pieces will not help for ever."""
 
 
 class Trainer:
@@ -59,7 +60,8 @@ class Trainer:
         self._saved_live = dict(self._live)
         self._target = target_of(parts.session)
         self._trained_before, self._trained = trained_seconds, 0.0
-        self._meter, self._worst = Meter(), WorstFaces()
+        self._meter = Meter()
+        self._feed = Feed(self.model, self._data, self._tell_pieces)
         self.watch = Watch(
             self.options,
             self.model,
@@ -68,8 +70,6 @@ class Trainer:
             drawn=parts.drawn,
         )
         self._rollbacks = Rollbacks()
-        self._batch: Batch | None = None
-        self._chosen = False  # whether that batch was put together of the worst faces
         self._paused = False
         self._stopping: str | None = None
         self._save_at_end = True
@@ -102,7 +102,8 @@ class Trainer:
     def iterate(self) -> None:
         """Train one iteration."""
         begun = running()
-        batch, fresh = self._next_batch()
+        worst = self.options.retrain_worst
+        batch = self._feed.next(retrain_worst=worst)
         fetched = running()
         pieces = self.model.pieces
         try:
@@ -119,12 +120,10 @@ class Trainer:
         if self.model.pieces != pieces:
             self._tell_pieces()
         self.iteration += 1
-        self._batch = batch
         self._meter.add(self.iteration, result, fetched - begun)
-        if self._chosen:
+        if self._feed.chosen:
             self.watch.losses.leave_out(self.iteration)
-        if fresh and self.options.retrain_worst:
-            self._worst.add(batch, result)
+        self._feed.trained(batch, result, retrain_worst=worst)
         self._trained += running() - begun
 
     def _find_batch(self) -> None:
@@ -143,35 +142,7 @@ class Trainer:
         self._meter.restart()
 
     def _tell_pieces(self) -> None:
-        self._journal.emit(
-            EventType.WARNING,
-            code="memory",
-            message=f"memory ran out at iteration {self.iteration + 1}: each batch is now worked "
-            f"through in {self.model.pieces} pieces, with the same result",
-            hint="it goes on by itself; a smaller batch_size or other programs ended on this "
-            "device would make it quicker",
-        )
-
-    def _next_batch(self) -> tuple[Batch, bool]:
-        """The next batch, and whether it holds faces that were not trained just now."""
-        if self._batch is not None and not self.model.wants_batch():
-            return self._batch, False  # the model will not look at it
-        worst = self._worst.take() if self.options.retrain_worst else None
-        self._chosen = worst is not None
-        return (self._fresh_batch(), True) if worst is None else (worst, False)
-
-    def _fresh_batch(self) -> Batch:
-        """A batch of the data, which is made on the device, too, and may find no room there."""
-        while True:
-            try:
-                return self._data.next_batch()
-            except Exception as error:
-                if not is_out_of_memory(error) or self.model.pieces >= MOST_PIECES:
-                    raise
-            self.model.pieces *= 2  # the step then leaves more room
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self._tell_pieces()
+        tell_pieces(self._journal, self.iteration + 1, self.model.pieces)
 
     def _ended(self) -> bool:
         if self._stop.event.is_set():
@@ -319,7 +290,7 @@ class Trainer:
                 self._data.set_needs(self.model.needs)
         self._live[key] = value
         self.watch.configure(self.options, key)
-        self._worst.clear()
+        self._feed.clear()
         self._journal.emit(EventType.OPTION, key=key, value=value, iteration=self.iteration)
         if automatic and number is not None:  # else the loop has it found before the next iteration
             self._auto.use(number, self.model, self._data, self.iteration, why="remembered")
@@ -465,8 +436,7 @@ class Trainer:
         self._saver.saved = self.iteration
         self._history.cut(self.iteration)
         self._measures.cut(self.iteration)
-        self._worst.clear()
-        self._batch = None
+        self._feed.restart()
         rate = None
         if trouble.cause is None:
             self._rollbacks.went_to.append(self.iteration)

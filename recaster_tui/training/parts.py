@@ -11,6 +11,7 @@ import torch
 import recaster_tui
 from recaster_tui.errors import RecasterError
 from recaster_tui.options import TrainingOptions
+from recaster_tui.protocol import EventType
 from recaster_tui.training.commands import Desk, StopFlag
 from recaster_tui.training.failures import DiskFullError, SaveFailedError, describe
 from recaster_tui.training.history import LossHistory
@@ -91,6 +92,18 @@ def state_of(
         "versions": {"recaster": recaster_tui.__version__, "torch": torch.__version__},
         **parts.batch.state(),
     }
+
+
+def tell_pieces(journal: JournalWriter, iteration: int, pieces: int) -> None:
+    """Warn that memory ran out at *iteration*, and say what is done about it."""
+    journal.emit(
+        EventType.WARNING,
+        code="memory",
+        message=f"memory ran out at iteration {iteration}: each batch is now worked "
+        f"through in {pieces} pieces, with the same result",
+        hint="it goes on by itself; a smaller batch_size or other programs ended on this "
+        "device would make it quicker",
+    )
 
 
 def save_failed(cause: Exception, saved: int | None) -> RecasterError:
