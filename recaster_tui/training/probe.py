@@ -245,8 +245,14 @@ class AutoBatch:
         check: Callable[[], None],
     ) -> Found:
         memory = memory_of(self._device)
-        trial = self._build(with_number(worst_case(options), sizes[0]))
+        trial: TrainableModel | None = None
         try:
+            try:
+                trial = self._build(with_number(worst_case(options), sizes[0]))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                return Found(sizes[0], "memory")  # what is not switched on yet takes less
             return find_batch_size(trial, data, sizes, memory, tell=tell, check=check)
         finally:
             del trial

@@ -317,6 +317,26 @@ def test_probing_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert auto.remembered(options.changed(resolution=96)) is None
 
 
+def test_no_room_even_for_the_trial_model_is_the_smallest_size(tmp_path: Path) -> None:
+    model, data, _, options = parts(make_run(tmp_path))
+    journal: Any = SimpleNamespace(emit=lambda *_, **__: 0)
+
+    def build(error: Exception) -> Callable[[TrainingOptions], Any]:
+        def fail(_: TrainingOptions) -> Any:
+            raise error
+
+        return fail
+
+    def found(error: Exception) -> int:
+        session = open_session(tmp_path / "runs" / "run-1")
+        auto = AutoBatch(session, CPU, journal, build(error), {})
+        return auto.find(model, data, options, check=lambda: None, iteration=0)  # type: ignore[arg-type]
+
+    assert found(RuntimeError("CUDA out of memory")) == 1
+    with pytest.raises(ValueError, match="a bug"):
+        found(ValueError("a bug"))
+
+
 def test_a_probe_that_is_stopped_leaves_no_trace_either(tmp_path: Path) -> None:
     model, data, auto, options = parts(make_run(tmp_path))
     before, calls = everything(model), iter(range(100))
