@@ -133,7 +133,7 @@ def _print_text(report: Report) -> None:
     console = Console()
     console.print(table)
     for fault in report.faults[:40]:
-        console.print(f"[red]{fault}[/]", highlight=False, markup=True)
+        console.print(fault, style="red", highlight=False, markup=False)
     if report.kept:
         console.print(f"The workspace is kept in {report.kept}", highlight=False)
 
