@@ -223,7 +223,8 @@ def export_snapshot(folder: Path, point: RestorePoint, target: Path) -> Path:
 def restore(folder: Path, point: RestorePoint) -> tuple[Generation, RestorePoint | None]:
     """Make *point* the current generation, after keeping the present one as a snapshot.
 
-    Only for the holder of the model's lock.
+    Only for the holder of the model's lock. Where the present one is damaged, the one that a
+    trainer would have gone on from is kept: the generation before it.
 
     Returns:
         the new current generation, and the snapshot of what was current before (None where that
@@ -235,9 +236,7 @@ def restore(folder: Path, point: RestorePoint) -> tuple[Generation, RestorePoint
     """
     source = verify(point.path, point.iteration)
     kept = None
-    before = None
-    with contextlib.suppress(BadInputError, DamagedError):
-        before = _current(folder)
+    before = _present(folder)
     if before is not None and before.sha256 != source.sha256:
         name = f"before restoring {point.name}"[: _NAME_LIMIT - 4]
         taken = {p.name for p in restore_points(folder)}
@@ -265,6 +264,15 @@ def _current(folder: Path) -> Generation:
         raise BadInputError("nothing of this model is saved yet", where=folder)
     path = folder / "generations" / name
     return verify(path, iteration_of(path))
+
+
+def _present(folder: Path) -> Generation | None:
+    """The generation that a trainer would load; None where none is whole."""
+    for path in store.candidates(folder):
+        if path.parent.name == "generations":
+            with contextlib.suppress(DamagedError):
+                return verify(path, iteration_of(path))
+    return None
 
 
 def check_name(folder: Path, name: str, but: RestorePoint | None = None) -> None:

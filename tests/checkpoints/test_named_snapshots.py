@@ -97,6 +97,18 @@ def test_a_damaged_snapshot_is_refused_and_the_model_stays(model: Path) -> None:
     assert not list((model.parent.parent / "out").glob("*"))
 
 
+def test_where_the_present_is_damaged_the_good_one_before_it_is_kept(model: Path) -> None:
+    point = create_snapshot(model, "one")
+    generation(model, 3)
+    generation(model, 4)
+    (model / "generations" / "000000004" / "weights.safetensors").write_bytes(b"")
+    restored, kept = restore(model, point)
+    assert restored.iteration == point.iteration
+    assert kept is not None
+    assert kept.iteration == 3
+    assert find_point(model, "before restoring one").iteration == 3
+
+
 def test_an_exported_snapshot_is_a_model(model: Path, tmp_path: Path) -> None:
     point = create_snapshot(model, "one")
     generation(model, 3)
