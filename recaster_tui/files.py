@@ -71,6 +71,14 @@ def write_toml(path: Path, table: dict[str, Any], *, durable: bool = True) -> No
     write_atomic(path, tomli_w.dumps(table), durable=durable)
 
 
+def expanded(path: Path | str) -> Path:
+    """*path* with ``~`` as the home folder; of a user that is not there it stays as it is.
+
+    ``Path.expanduser`` raises for that, and half a name is typed before a whole one.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises ``OSError`` or ``tomllib.TOMLDecodeError``."""
     with path.open("rb") as file:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recaster_tui.errors import BadInputError
-from recaster_tui.files import read_toml
+from recaster_tui.files import expanded, read_toml
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 
@@ -84,7 +84,7 @@ def open_workspace(root: Path, *, must_look_right: bool = True) -> Workspace:
     Raises:
         BadInputError: *root* is missing, no folder, or (unless told not to care) no project.
     """
-    root = root.expanduser().resolve()
+    root = expanded(root).resolve()
     if root.is_file():
         raise BadInputError(
             "this is a file, not a workspace folder",

@@ -16,6 +16,7 @@ from recaster_tui.cli.progress import terminal_reporter
 from recaster_tui.errors import BadInputError, ExitCode
 from recaster_tui.faces.catalog import shown_name
 from recaster_tui.faces.faceset import Skipped
+from recaster_tui.files import expanded
 from recaster_tui.jobs import Reporter, reporting
 from recaster_tui.masking.apply import MaskReport, Target, apply_masks, remove
 from recaster_tui.masking.auto import load_auto
@@ -93,7 +94,7 @@ def find_masker(name: str, workspace: Workspace | None, device: str = "auto") ->
     place = pick_device(device)
     if name == AUTO:
         return load_auto(device=place)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".npy" or (path.is_dir() and (path / DFL_WEIGHTS).is_file()):
         return load_dfl(path, place)
     if path.is_dir() and path.name.endswith(f".{ModelClass.XSEG}"):

@@ -19,7 +19,7 @@ from recaster_tui.cli.model_show import remarks_json, say_remarks
 from recaster_tui.cli.model_store import OurEntry, choose, find_all, find_ours, has_model
 from recaster_tui.cli.words import size
 from recaster_tui.errors import BadInputError, DamagedError, EnvironmentProblem, ExitCode
-from recaster_tui.files import write_atomic
+from recaster_tui.files import expanded, write_atomic
 from recaster_tui.interop.dfl_convert import PlainModel, from_dfl_model, to_dfl_model
 from recaster_tui.interop.dfl_folder import DflEntry, dfl_entry, find_dfl_models
 from recaster_tui.interop.dfl_options import lenient
@@ -140,7 +140,7 @@ def import_model(
         DamagedError: the DFL model is damaged, hostile or not whole.
     """
     workspace = open_workspace(folder)
-    place = workspace.models if source is None else source.expanduser().resolve()
+    place = workspace.models if source is None else expanded(source).resolve()
     if not place.is_dir():
         raise BadInputError(
             "no such folder of DFL models",
@@ -216,7 +216,7 @@ def export_model(
     remarks = Remarks()
     plain, _ = load_ours(entry, remarks)
     dfl = to_dfl_model(plain, name, remarks)
-    place = workspace.models if target is None else target.expanduser().resolve()
+    place = workspace.models if target is None else expanded(target).resolve()
     with _writing(place):
         written = write_model(dfl_entry(place, name, dfl.model_class), dfl, overwrite=overwrite)
     if as_json:
@@ -259,7 +259,7 @@ def export_dfm_file(
     """
     workspace = open_workspace(folder)
     entry = choose(find_all(workspace), model, workspace.models)
-    path = _dfm_path(workspace, entry) if target is None else target.expanduser().resolve()
+    path = _dfm_path(workspace, entry) if target is None else expanded(target).resolve()
     if path.exists() and not overwrite:
         raise BadInputError(
             "the file exists already", where=path, hint="give --overwrite, or --to another file"

@@ -339,6 +339,8 @@ def test_completions(tmp_path: Path) -> None:
     assert [p.name for p in completions(f"{tmp_path}/fi", tmp_path)] == ["Film one", "film two"]
     assert len(completions("", tmp_path)) == 3
     assert [p.name for p in completions("./.h", tmp_path)] == [".hidden"]
+    assert completions("~nobody-of-this-name", tmp_path) == []
+    assert completions("~nobody-of-this-name/", tmp_path) == []
     assert completions("/no/such/place/", tmp_path) == []
 
 

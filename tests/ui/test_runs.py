@@ -413,3 +413,13 @@ async def test_a_bug_in_a_worker_is_logged_and_told(
     told = [n.message for n in pilot.app._notifications]
     assert any("ZeroDivisionError: an example" in text and "app.log" in text for text in told)
     assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
+
+
+async def test_the_filter_follows_what_goes_and_comes(live: Live) -> None:
+    rig, screen, pilot = live
+    await pilot.press("slash", *"state:gone", "enter")
+    before = set(screen.table.keys)
+    assert rig.ended.spec.run_id not in before
+    rig.supervisor._note_gone(rig.supervisor.gone | {rig.ended.spec.run_id})
+    screen.tick()
+    assert set(screen.table.keys) == before | {rig.ended.spec.run_id}

@@ -213,6 +213,11 @@ async def test_r_loads_the_configuration_and_m_finds_a_moved_workspace(
     await pilot.pause()
     await pilot.pause()
     assert isinstance(pilot.app.screen, AskFolder)  # asks again
+    pilot.app.screen.query_one(Input).value = "~nobody-of-this-name"
+    await pilot.press("enter")
+    await pilot.pause()
+    await pilot.pause()
+    assert isinstance(pilot.app.screen, AskFolder)
     pilot.app.screen.query_one(Input).value = str(tmp_path / "moved film")
     await pilot.press("enter")
     await pilot.app.workers.wait_for_complete()

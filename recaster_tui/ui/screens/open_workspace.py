@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from recaster_tui.errors import RecasterError
+from recaster_tui.files import expanded
 from recaster_tui.ui.palette import palette
 from recaster_tui.workspace import looks_like_workspace, open_workspace
 
@@ -28,10 +29,10 @@ def completions(text: str, base: Path) -> list[Path]:
         text: as typed: ``~`` is the home folder; relative to *base*.
         base: where the program was started.
     """
-    typed = Path(text).expanduser() if text else Path()
+    typed = expanded(text) if text else Path()
     folder, start = (typed, "") if text.endswith("/") or not text else (typed.parent, typed.name)
     if text in ("~", ".."):
-        folder, start = Path(text).expanduser(), ""
+        folder, start = expanded(text), ""
     folder = folder if folder.is_absolute() else base / folder
     found: list[Path] = []
     try:
@@ -157,7 +158,7 @@ class OpenScreen(ModalScreen[Path | None]):
             return
         text = event.value.strip()
         if text:
-            path = Path(text).expanduser()
+            path = expanded(text)
             self._open(path if path.is_absolute() else self._base / path)
 
     def _open(self, path: Path) -> None:

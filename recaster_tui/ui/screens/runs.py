@@ -13,8 +13,9 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.files import expanded
 from recaster_tui.protocol import CommandName
-from recaster_tui.supervisor import Run, RunRecord, RunState, run_filter
+from recaster_tui.supervisor import Run, RunRecord, RunState, Supervisor, run_filter
 from recaster_tui.ui import words
 from recaster_tui.ui.run_list import SORTS, Choice, Listing
 from recaster_tui.ui.screens.dialogs import AskFolder, AskTarget, Confirm, joined, plural
@@ -28,7 +29,17 @@ log = logging.getLogger(__name__)
 
 _MANY = 2_000  # rows beyond which the list follows the filter only when nobody types
 _REST = 0.2  # seconds
-_FILTER_HINT = "words, or class:saehd its>10k loss<0.5 after:7d state:failed opt:NAME=8 · f1: all"
+_FILTER_HINT = "words, or class:saehd its>10k loss<0.5 after:7d state:failed · f1: all"
+
+
+class _Gone:
+    """Asked anew each time: a filter is kept while workspaces come and go."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._supervisor.gone
 
 
 class RunsScreen(ModelKeys):
@@ -226,7 +237,7 @@ class RunsScreen(ModelKeys):
 
     def _narrow(self) -> None:
         try:
-            wanted = run_filter.parse(self.query_text, gone=self.recaster.supervisor.gone)
+            wanted = run_filter.parse(self.query_text, gone=_Gone(self.recaster.supervisor))
         except BadInputError as error:
             # Half a word is no mistake yet: the rows stay as they are, and the line says why.
             self._note_filter(f"{error.message}; {error.hint}" if error.hint else error.message)
@@ -422,7 +433,7 @@ class RunsScreen(ModelKeys):
         old = Path(record.workspace)
         while answer := await self.app.push_screen_wait(AskFolder(old)):
             try:
-                new = Path(answer).expanduser()
+                new = expanded(answer)
                 moved = await self.recaster.supervisor.relocate(old, new)
             except (RecasterError, OSError) as error:
                 self.notify(str(error), title="Not found there", severity="error", timeout=10)

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from recaster_tui.checkpoints.lock import is_run, lock_holder
 from recaster_tui.checkpoints.snapshots import RestorePoint, check_name
 from recaster_tui.errors import BadInputError, RecasterError
+from recaster_tui.files import expanded
 from recaster_tui.supervisor import Run, RunState
 from recaster_tui.ui import clock, snapshot_work, words
 from recaster_tui.ui.screens.base import ModeScreen
@@ -430,7 +431,7 @@ class SnapshotsScreen(ModeScreen):
         root = self.folder.parent.parent
 
         def where(values: dict[str, str]) -> Path:
-            return root / Path(values["folder"]).expanduser()
+            return root / expanded(values["folder"])
 
         def check(values: dict[str, str]) -> None:
             if not values["folder"]:
