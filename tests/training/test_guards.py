@@ -1,4 +1,4 @@
-"""Guards: what counts as trouble, where training goes back to, and what is said about it."""
+"""Guards: what counts as trouble, and what a trainer then does and says."""
 
 import itertools
 import json
@@ -22,27 +22,20 @@ from trainer_fakes import FakeData, FakeModel, events, make_run, model_folder, o
 
 from recaster_tui.bench.faults.inject import KINDS, Faults, Moment
 from recaster_tui.bench.faults.trainer import main as faulty_trainer
-from recaster_tui.checkpoints import store
-from recaster_tui.errors import DamagedError, ExitCode
+from recaster_tui.errors import ExitCode
 from recaster_tui.options import ModelClass, defaults
 from recaster_tui.protocol import RunFolder
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.supervisor.facts import Facts
 from recaster_tui.training import output_guard, process
 from recaster_tui.training.failures import NonFiniteError
-from recaster_tui.training.generations import (
-    Snapshot,
-    first_non_finite,
-    load_model,
-    saves_before,
-    write_generation,
-)
+from recaster_tui.training.generations import load_model
 from recaster_tui.training.guards import MINIMUM, SETTLE, SpikeGuard, Trouble
 from recaster_tui.training.models import build_model
 from recaster_tui.training.models.base import Batch, SideBatch, StepResult
 from recaster_tui.training.models.quick96 import Quick96Model
 from recaster_tui.training.output_guard import OutputGuard, look
-from recaster_tui.training.rollback import CALM_ITERATIONS, Rollbacks, half_rate, load_older
+from recaster_tui.training.rollback import half_rate
 from recaster_tui.training.saver import Saver
 from recaster_tui.training.start import start
 from recaster_tui.training.watch import Watch
@@ -338,102 +331,6 @@ def test_looking_takes_its_share_of_the_time_and_no_more() -> None:
     assert guard.seconds < 0.005 * now
 
 
-# -- going back ------------------------------------------------------------------------------
-
-
-def snapshot(iteration: int, *, bad: bool = False) -> Snapshot:
-    weights = {"line/weight": torch.full((4, 4), float("nan") if bad else float(iteration))}
-    return Snapshot(iteration, weights, {"0/step": torch.tensor(1.0)}, {"model_class": "saehd"})
-
-
-def test_how_often_it_may_go_back() -> None:
-    rollbacks = Rollbacks()
-    spike = Trouble("spike", 1000, "the source loss jumped")
-    rollbacks.check(spike, 1)
-    with pytest.raises(NonFiniteError, match=r"jumped at iteration 1,000\n"):
-        rollbacks.check(spike, 0)
-    rollbacks.went_to.append(900)
-    with pytest.raises(NonFiniteError, match="again after going back to 900"):
-        rollbacks.check(spike, 1)
-    rollbacks.check(spike, 2)
-    rollbacks.check(Trouble("oom", 1000, "memory ran out", MemoryError()), 1)
-    rollbacks.check(Trouble("nan", 900 + CALM_ITERATIONS, "NaN"), 1)  # long ago: forgiven
-
-
-def test_nothing_from_after_the_onset_is_offered_and_backups_help(tmp_path: Path) -> None:
-    old = store.write_backup(tmp_path, write_generation(tmp_path, snapshot(1)), "")
-    for iteration in (5, 10, 15):
-        write_generation(tmp_path, snapshot(iteration))
-    damaged: list[store.Damage] = []
-
-    def found(before: int) -> list[int]:
-        return [one.generation.iteration for one in saves_before(tmp_path, before, damaged)]
-
-    assert found(100) == [15, 10, 1]
-    assert found(15) == [10, 1]
-    assert found(10) == [1]
-    assert found(1) == []
-    (only,) = saves_before(tmp_path, 10, damaged)
-    assert only.generation.path == old.path
-    assert damaged == []
-
-
-class _Pictures:
-    """A guard that takes the models of these iterations for dead."""
-
-    def __init__(self, *dead: int) -> None:
-        self.dead = dead
-
-    def passes(self, model: Any) -> bool:
-        return model.iteration not in self.dead
-
-
-class _Loads:
-    def load_state(self, weights: Any, _: Any) -> None:
-        self.iteration = int(weights["line/weight"][0, 0])
-
-
-def gone_back(
-    folder: Path, trouble: Trouble, history: np.ndarray, pictures: _Pictures | None = None
-) -> Path:
-    session: Any = SimpleNamespace(model_folder=folder, options=SimpleNamespace())
-    guard: Any = pictures or _Pictures()
-    journal, model = SimpleNamespace(emit=lambda *_, **__: 0), _Loads()
-    loaded = load_older(session, model, journal, guard, trouble, history)  # type: ignore[arg-type]
-    assert model.iteration == loaded.generation.iteration
-    return loaded.generation.path.relative_to(folder)
-
-
-def test_a_save_that_training_does_not_come_from_is_never_gone_back_to(tmp_path: Path) -> None:
-    def life(losses: list[float]) -> np.ndarray:
-        return loss_rows(1, [[v] for v in losses], 1.0)  # one loss only: the other is NaN
-
-    first = life([1.0] * 10 + [2.0] * 10)
-    old = write_generation(tmp_path, replace(snapshot(8), losses=first[:8]))
-    store.write_backup(
-        tmp_path, write_generation(tmp_path, replace(snapshot(18), losses=first[:18])), ""
-    )
-    store.make_current(tmp_path, old)  # a rollback, or a restore, from 18 to 8
-    second = life([1.0] * 8 + [0.5] * 20)
-    assert gone_back(tmp_path, Trouble("nan", 28, "NaN"), second) == old.path.relative_to(tmp_path)
-    write_generation(tmp_path, replace(snapshot(12), losses=second[:12]))
-    assert gone_back(tmp_path, Trouble("nan", 28, "NaN"), second).name == "000000012"
-
-
-def test_where_all_looks_were_long_ago_a_later_save_that_draws_is_good_enough(
-    tmp_path: Path,
-) -> None:
-    for iteration in (20, 30):
-        write_generation(tmp_path, snapshot(iteration))
-    none = np.empty(0, loss_rows(1, [], 1.0).dtype)
-    trouble = Trouble("output", 10, "the pictures are all black")
-    assert gone_back(tmp_path, trouble, none, _Pictures(30)).name == "000000020"
-    with pytest.raises(NonFiniteError, match="no good save from before"):
-        gone_back(tmp_path, trouble, none, _Pictures(20, 30))
-    with pytest.raises(NonFiniteError, match="no good save from before"):
-        gone_back(tmp_path, Trouble("spike", 10, "the loss jumped"), none)
-
-
 def test_a_look_without_memory_says_nothing_of_a_save() -> None:
     class Full(FakeModel):
         def infer(self, *_: Any) -> Any:
@@ -441,58 +338,6 @@ def test_a_look_without_memory_says_nothing_of_a_save() -> None:
 
     guard = OutputGuard(lambda n: faces(n=n), 0, ("src",))
     assert guard.passes(Full())
-
-
-def test_discriminators_that_a_save_has_not_start_afresh_when_going_back() -> None:
-    options = defaults(ModelClass.SAEHD).changed(
-        **{k: v for k, v in SMALL.items() if k != "batch_size"}, architecture="liae", seed=3
-    )
-    model = build_model(ModelClass.SAEHD, options, torch.device("cpu"), seed=3)
-    state = model.state()
-    before = {part: {k: v.clone() for k, v in table.items()} for part, table in state.items()}
-    model.set_option("gan_power", 0.1)
-    fresh = {k: v.clone() for k, v in model.state()["weights"].items() if k.startswith("D_src/")}
-    assert fresh
-    with torch.no_grad():
-        for parameter in model.networks["D_src"].parameters():
-            parameter.fill_(float("nan"))
-    model.optimizers["GAN_opt"].iterations = 9
-    model.load_state(before["weights"], before["optimizer"])
-    now = model.state()["weights"]
-    assert all(torch.equal(now[key], value) for key, value in fresh.items())
-    assert model.optimizers["GAN_opt"].iterations == 0
-    assert all(torch.equal(now[key], value) for key, value in before["weights"].items())
-
-
-def test_a_model_with_nan_in_it_is_never_written(tmp_path: Path) -> None:
-    write_generation(tmp_path, snapshot(1))
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(NonFiniteError, match="line/weight"):
-        write_generation(tmp_path, snapshot(2, bad=True))
-    assert sorted(tmp_path.rglob("*")) == before
-    large = {"a": torch.full((4,), 3e38), "b": torch.tensor([1, 2])}
-    assert first_non_finite(large) is None  # only their sum is infinite
-    assert first_non_finite(large | {"c": torch.tensor([1.0, -torch.inf])}) == "c"
-
-
-def test_generations_that_hold_nan_fall_to_the_backups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = store.write_backup(tmp_path, write_generation(tmp_path, snapshot(1)), "")
-    with monkeypatch.context() as patch:  # as a version without this check wrote them
-        patch.setattr("recaster_tui.training.generations.first_non_finite", lambda _: None)
-        write_generation(tmp_path, snapshot(2, bad=True))
-        write_generation(tmp_path, snapshot(3, bad=True))
-    loaded = load_model(tmp_path)
-    assert loaded is not None
-    assert loaded.generation.path == kept.path
-    assert [d.reason for d in loaded.damaged] == [
-        "its weights hold NaN or infinity (line/weight)"
-    ] * 2
-    for path in (tmp_path / "backups").iterdir():
-        (path / "weights.safetensors").unlink()
-    with pytest.raises(DamagedError, match="no saved generation"):
-        load_model(tmp_path)
 
 
 # -- the whole trainer -----------------------------------------------------------------------
