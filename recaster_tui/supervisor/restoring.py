@@ -122,17 +122,19 @@ class disk_words:  # noqa: N801 - reads as a word
 
 def _last_run(folder: Path, runs: Path) -> tuple[RunFolder, RunSpec] | None:
     """The run of this model that wrote last, and what it was asked for."""
-    found: list[tuple[float, RunFolder, RunSpec]] = []
+    found: list[tuple[float, RunFolder]] = []
     with contextlib.suppress(OSError):
         for entry in runs.iterdir():
             run = RunFolder(entry)
-            try:
-                spec = read_run_spec(run.spec)
-                if (runs.parent / spec.model_folder).resolve() == folder.resolve():
-                    found.append((run.journal.stat().st_mtime, run, spec))
-            except (OSError, RecasterError):
-                continue
-    return max(found, key=lambda item: item[0])[1:] if found else None
+            with contextlib.suppress(OSError):
+                found.append((run.journal.stat().st_mtime, run))
+    # Newest first: of thousands of runs few are read.
+    for _, run in sorted(found, key=lambda item: item[0], reverse=True):
+        with contextlib.suppress(OSError, RecasterError):
+            spec = read_run_spec(run.spec)
+            if (runs.parent / spec.model_folder).resolve() == folder.resolve():
+                return run, spec
+    return None
 
 
 def _tell(

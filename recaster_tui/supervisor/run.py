@@ -464,7 +464,7 @@ class Run:
     def _apply(self, event: Event) -> None:
         try:
             self.facts.apply(event, self.folder.root)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             self.facts.note("error", "journal-damaged", f"journal line {event.seq}: {error}")
         if event.type == EventType.HELLO:
             self._hear_of_process(event)

@@ -215,3 +215,25 @@ async def test_numbers_that_jump_among_the_losses_are_told(tmp_path: Path) -> No
     chunk = await JournalReader(LocalLauncher(), path).read()
     assert chunk.gaps == [(4, 6), (9, 10)]
     assert [e.seq for e in chunk.events] == [11]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "[]", '"x"', "null"])
+async def test_a_measurement_that_cannot_be_does_not_end_the_following(
+    tmp_path: Path, number: str
+) -> None:
+    folder = RunFolder(tmp_path / "runs" / "20261122T153000-quick96-3f2a")
+    folder.root.mkdir(parents=True)
+    odd = f'{{"v":1,"seq":2,"t":1002.0,"type":"metrics","held_out":{{"iteration":{number}}}}}\n'
+    last = line(3, "done", outcome="stopped", iteration=7, saved=7)
+    folder.journal.write_bytes(line(1, "hello", pid=1, iteration=0) + odd.encode() + last)
+    spec = RunSpec(
+        run_id=folder.run_id,
+        created=1000.0,
+        model_name="a",
+        model_class=ModelClass.QUICK96,
+        options={},
+    )
+    run = Run(folder, spec, LocalLauncher())
+    await run.poll()
+    assert (run.state.value, run.iteration, run.measures) == ("stopped", 7, [])
+    assert any(n.code == "journal-damaged" and "line 2" in n.message for n in run.notices)
