@@ -17,7 +17,7 @@ runs_app = App(name="runs", help="List runs, newest first; every run ever, filte
 @documented
 def runs(
     *,
-    filter: Annotated[str, Parameter(show_default=False)] = "",  # noqa: A002
+    filter: Annotated[str, Parameter(show_default=False, allow_leading_hyphen=True)] = "",  # noqa: A002
     sort: str = "started",
     reverse: Annotated[bool, Flag] = False,
     workspace: Path | None = None,
