@@ -213,11 +213,7 @@ class Trainer:
         self._history.append(flushed.rows)
         self._journal.emit(
             EventType.ITERATIONS,
-            first=flushed.first,
-            rows=[[round(float(v), 6) for v in row] for row in flushed.losses],
-            ms=round(flushed.ms, 3),
-            its=round(flushed.its, 3),
-            data_share=round(flushed.data_share, 4),
+            **flushed.event(),
             trained=round(self._trained, 2),
         )
         trouble = self.watch.judge_losses(flushed.rows)
@@ -424,14 +420,8 @@ class Trainer:
         self._saver.wait()
         self._saver.error = None
         self._rollbacks.check(trouble, self.options.guard_rollbacks)
-        loaded = load_older(
-            self._session,
-            self.model,
-            self._journal,
-            self.watch.pictures,
-            trouble,
-            self._history.rows,
-        )
+        pictures, rows = self.watch.pictures, self._history.rows
+        loaded = load_older(self._session, self.model, self._journal, pictures, trouble, rows)
         left, self.iteration = self.iteration, loaded.generation.iteration
         self._saver.saved = self.iteration
         self._history.cut(self.iteration)

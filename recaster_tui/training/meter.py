@@ -6,6 +6,7 @@ most :data:`FLUSHES_PER_SECOND` times a second. Times are therefore means over s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,16 @@ class Flushed:
     its: float
     data_share: float
     non_finite: int | None
+
+    def event(self) -> dict[str, Any]:
+        """For the ``iterations`` event."""
+        return {
+            "first": self.first,
+            "rows": [[round(float(v), 6) for v in row] for row in self.losses],
+            "ms": round(self.ms, 3),
+            "its": round(self.its, 3),
+            "data_share": round(self.data_share, 4),
+        }
 
 
 class Meter:
