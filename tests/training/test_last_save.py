@@ -1,6 +1,8 @@
 """The save at the end of a run on a full disk, and timed backups that fail."""
 
 import errno
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,10 @@ from trainer_fakes import FakeData, FakeModel, events, make_run, model_folder, o
 from recaster_tui.checkpoints import store
 from recaster_tui.errors import ExitCode
 from recaster_tui.protocol import RunFolder
-from recaster_tui.training import generations, last_save, process
+from recaster_tui.training import backups, generations, last_save, process, saver
 from recaster_tui.training.backups import RETRY_SECONDS, BackupTimer
 from recaster_tui.training.generations import Snapshot, load_model, write_generation
-from recaster_tui.training.saver import SaveOutcome
+from recaster_tui.training.saver import SaveOutcome, Saver
 from recaster_tui.training.start import start
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -174,3 +176,40 @@ def test_a_backup_is_due_by_time_of_a_changed_model_and_soon_again_where_it_fail
     now += 3600
     assert not later.due(1, 8)
     assert later.due(1, 9)
+
+
+@pytest.mark.usefixtures("no_faces")
+def test_a_run_makes_its_timed_backup_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tmp_path, "run-1", options=OPTIONS, target_iterations=5)
+    assert train(folder) == ExitCode.OK
+    loaded = load_model(model_folder(folder))
+    assert loaded is not None
+    old = store.write_backup(model_folder(folder), loaded.generation, "")
+    os.utime(old.path, (time.time() - 7200, time.time() - 7200))
+
+    begin, write, attempts = Saver.start, saver.write_backup, []
+
+    def begin_and_wait(self: Saver, *args: Any, **more: Any) -> None:
+        begin(self, *args, **more)
+        self.wait()
+
+    def full_at_first(*args: Any) -> store.Generation:
+        attempts.append(args)
+        if len(attempts) == 1:
+            raise FULL
+        return write(*args)
+
+    monkeypatch.setattr(Saver, "start", begin_and_wait)
+    monkeypatch.setattr(Saver, "due", lambda *_: True)
+    monkeypatch.setattr(saver, "write_backup", full_at_first)
+    monkeypatch.setattr(backups, "RETRY_SECONDS", 0.0)
+    options = OPTIONS | {"backup_hours": 1}
+    assert train(make_run(tmp_path, "run-2", options=options, target_iterations=9)) == ExitCode.OK
+    found = events(RunFolder(tmp_path / "runs" / "run-2"))
+    assert [w["code"] for w in of(found, "warning")] == ["backup-disk-full"]
+    (backup,) = of(found, "backup")
+    assert (backup["iteration"], backup["note"]) == (7, "")  # the next one is due in an hour
+    assert (tmp_path / backup["folder"]).is_dir()
+    assert of(found, "done")[0]["saved"] == 9
