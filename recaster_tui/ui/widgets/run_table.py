@@ -69,6 +69,7 @@ class RunTable(TableView):
         self._records: dict[str, RunRecord] = {}
         self._live: dict[str, Run] = {}
         self._curves: dict[str, tuple[int, NDArray[np.float64]]] = {}
+        self._bars: dict[str, tuple[int, NDArray[np.float64], str]] = {}
         self._history: History | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -185,7 +186,12 @@ class RunTable(TableView):
             return ""
         from recaster_tui.ui import sparkline
 
-        return sparkline.draw(_fewer(known[1], width))[0]
+        drawn = self._bars.get(key)
+        if drawn is None or drawn[0] != width or drawn[1] is not known[1]:
+            # Kept, since every row in sight is asked for it twice a second.
+            bars = sparkline.draw(_fewer(known[1], width))[0]
+            drawn = self._bars[key] = width, known[1], bars
+        return drawn[2]
 
     def on_scroll(self) -> None:
         """Other rows come in sight."""
