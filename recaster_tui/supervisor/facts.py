@@ -201,11 +201,17 @@ class Facts:
         self.hellos += 1
         if self.told_seconds is not None:
             self.told_before, self.told_seconds = self.told_before + self.told_seconds, 0.0
+        self._back_to(iteration)
+
+    def _back_to(self, iteration: int) -> None:
+        """It stands here now. A later save is no more; when this one was made is not said."""
         self.iteration = iteration
+        if self.saved_iteration > iteration:
+            self.saved_iteration, self.saved_at = iteration, 0.0
 
     def _rolled_back(self, event: Event) -> None:
         data = event.data
-        self.iteration = as_int(data.get("to_iteration"))
+        self._back_to(as_int(data.get("to_iteration")))
         left = as_int(data.get("from_iteration"))
         what = str(data.get("message") or data.get("why") or "")
         self.markers.append(
