@@ -171,6 +171,7 @@ async def _by_kill(run: Run, target: ProcessId | None, say: Tell, why: str = "")
             hint="it ends when that answers; otherwise only a restart of the machine helps",
         )
     if not over:
+        lost = unsaved(run)  # it may have trained and saved until the very last
         await asyncio.to_thread(
             say_for_trainer,
             run.folder,

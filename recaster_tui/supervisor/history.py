@@ -347,6 +347,18 @@ class Recorder:
         self._time = 0.0
         self._iteration = -SAVE_ITERATIONS
         self._state: RunState | None = None
+        self._lock = threading.Lock()
+        self._retired = False
+
+    def retire(self) -> None:
+        """Write nothing any more: the run is forgotten, or has moved. Waits for a save."""
+        with self._lock:
+            self._retired = True
+
+    @property
+    def told(self) -> bool:
+        """Whether the state that the run is in was written down."""
+        return self._run.state is self._state
 
     def due(self) -> bool:
         """Whether the record is to be saved now."""
@@ -361,7 +373,9 @@ class Recorder:
         """Save it. Trouble with our own disk must not disturb watching."""
         record = record_of(self._run)
         try:
-            self._history.save(record, self._run.losses)
+            with self._lock:
+                if not self._retired:
+                    self._history.save(record, self._run.losses)
         except (OSError, ValueError, TypeError) as error:
             log.error("cannot save the history of %s: %s", record.run_id, error)
         self._time = time.monotonic()

@@ -31,7 +31,7 @@ from recaster_tui.supervisor.queue_files import (
     QueueSettings,
     cannot_write,
 )
-from recaster_tui.supervisor.request import RunRequest, make_spec
+from recaster_tui.supervisor.request import RunRequest, make_spec, require_way_to_go
 from recaster_tui.workspace import Workspace
 
 KEEPER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "recaster_tui", "queue", "keep")
@@ -93,6 +93,7 @@ class Queue(QueueFiles):
         """
         spec = make_spec(workspace, request)
         require_target(spec.target_iterations, spec.target_seconds)
+        require_way_to_go(workspace, spec)
         with self.changing():
             entry = QueueEntry(
                 id=entry_id(),

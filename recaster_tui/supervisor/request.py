@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from recaster_tui.checkpoints.store import current_name, iteration_of
 from recaster_tui.errors import BadInputError
 from recaster_tui.options import ModelClass, validate
 from recaster_tui.protocol import RunSpec, new_run_id
@@ -87,6 +88,28 @@ def require_faces(
     for title, folder in folders.items():
         if not _holds_faces(folder):
             raise BadInputError(f"there are no {title} faces", where=folder, hint=hint)
+
+
+def require_way_to_go(workspace: Workspace, spec: RunSpec) -> None:
+    """Whether the target lies ahead of what the model on disk has.
+
+    Raises:
+        BadInputError: it has as many iterations already.
+    """
+    folder = workspace.root / spec.model_folder
+    name = current_name(folder)
+    there = iteration_of(folder / "generations" / name) if name is not None else 0
+    if not 0 < spec.target_iterations <= there:
+        return
+    stored = stored_options(folder) or {}
+    if stored.get("pretrain") and not spec.options.get("pretrain"):
+        return  # it begins to count anew
+    raise BadInputError(
+        f"model '{spec.model_name}' has {there:,} iterations, the target is "
+        f"{spec.target_iterations:,}",
+        where=folder,
+        hint="give it a higher target (all iterations of the model count), or 0 for no end",
+    )
 
 
 def _holds_faces(folder: Path) -> bool:

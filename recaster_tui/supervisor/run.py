@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 import tomllib
 import uuid
@@ -57,6 +58,7 @@ _VERDICT_SECONDS = 5.0
 _TOLD_SECONDS = 5.0
 _QUIET_SECONDS = 8.0
 _ROOM_SECONDS = 2.0
+_QUIET = re.compile(r"[\d:., -]+(INFO|DEBUG) ")
 _NO_ROOM = 64 << 10
 DISK_FULL = (
     "the disk is full: it trains on in memory, but nothing can be saved or shown; free some space"
@@ -586,7 +588,8 @@ class Run:
             except OSError:
                 tail = b""
             lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
-            last = next((line for line in reversed(lines) if line), "")
+            # What it was doing, quietly, is no reason; it may even be of an earlier start.
+            last = next((x for x in reversed(lines) if x and not _QUIET.match(x)), "")
             self._log_line = " ".join(
                 part
                 for part in (

@@ -32,6 +32,7 @@ from recaster_tui.supervisor.request import (
     RunRequest,
     make_spec,
     require_faces,
+    require_way_to_go,
 )
 from recaster_tui.supervisor.run import POLL_SECONDS, Run, parse_process, write_process
 from recaster_tui.supervisor.state import RunState
@@ -52,6 +53,7 @@ _SCAN_SECONDS = 2.0
 _SCAN_SHARE = 0.02  # of the time may go into looking for runs of others
 _HISTORY_SECONDS = 10.0
 _LEAVING_SECONDS = 15.0
+_LOST_SECONDS = 2.0
 
 
 class Supervisor:
@@ -167,6 +169,7 @@ class Supervisor:
         """
         spec = make_spec(workspace, request, run_id)
         require_faces(workspace, request.model_class, spec.options)
+        require_way_to_go(workspace, spec)
         async with self._starting:
             return await self._start(workspace, spec, begun=run_id is not None)
 
@@ -334,12 +337,9 @@ class Supervisor:
         return moved
 
     async def _relocate(self, record: RunRecord, workspace: Path) -> RunRecord:
+        self._drop(record.run_id)  # or its recorder might write the old place back
         moved = await asyncio.to_thread(self.history.relocate, record, workspace)
         self.gone -= {record.run_id}
-        for held in (self._runs, self._recorders):
-            held.pop(record.run_id, None)
-        if task := self._tasks.pop(record.run_id, None):
-            task.cancel()
         self._put(moved, save=False)
         await self._take_in(moved.folder)
         return self._record_table()[record.run_id]
@@ -357,16 +357,21 @@ class Supervisor:
             raise BadInputError(
                 f"run {record.run_id} is still {record.state.value}", hint="stop it first"
             )
+        self._drop(record.run_id)
         self.history.forget(record.run_id, newest_change(record.folder))
         self._forgotten = self.history.forgotten()
         self._record_table().pop(record.run_id, None)
         self._ordered = None
         self.list_version += 1
-        for table in (self._runs, self._recorders):
-            table.pop(record.run_id, None)
-        if task := self._tasks.pop(record.run_id, None):
-            task.cancel()
         self._touch()
+
+    def _drop(self, run_id: str) -> None:
+        """Hold a run no longer; nothing of it is written from now on."""
+        if task := self._tasks.pop(run_id, None):
+            task.cancel()
+        if recorder := self._recorders.pop(run_id, None):
+            recorder.retire()
+        self._runs.pop(run_id, None)
 
     async def repair(self) -> None:
         """Bring every record up to its journal: the app may have died, or nobody watched.
@@ -430,7 +435,8 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
         for run_id, run in self._runs.items():
             recorder = self._recorders.get(run_id)
-            if recorder is not None and run.version:
+            # What is over was written when it ended; another program may know more by now.
+            if recorder is not None and run.version and (run.state.live or not recorder.told):
                 recorder.save()
         self._tasks.clear()
         self._background = None
@@ -479,9 +485,9 @@ class Supervisor:
             if other.model_folder != spec.model_folder:
                 continue
             deadline = time.monotonic() + _LEAVING_SECONDS
+            run = self._runs.get(other.run_id) or Run(folder, other, self._launcher)
             while await self._launcher.alive(process, other.run_id):
                 # A trainer that said goodbye may need a moment to let go of the model.
-                run = self._runs.get(other.run_id) or Run(folder, other, self._launcher)
                 await run.poll()
                 if not run.state.over or time.monotonic() > deadline:
                     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.started))
@@ -516,7 +522,8 @@ class Supervisor:
                 self._put(await asyncio.to_thread(recorder.save), save=False)
             if run.state.over:
                 return
-            await asyncio.sleep(POLL_SECONDS)
+            lost = run.state is RunState.LOST
+            await asyncio.sleep(_LOST_SECONDS if lost else POLL_SECONDS)
 
     async def _watch(self) -> None:
         try:
@@ -577,8 +584,10 @@ class Supervisor:
             self._touch()
         else:
             fresh = record_of(run)
-            with contextlib.suppress(OSError):
+            try:
                 await asyncio.to_thread(self.history.save, fresh, run.losses)
+            except Exception:  # whatever one run holds, the next ones are looked at
+                log.exception("saving the record of %s", run.run_id)
             self._put(fresh, save=False)
 
     def _is_forgotten(self, folder: RunFolder) -> bool:
