@@ -148,6 +148,18 @@ async def test_bad_requests_make_nothing(supervisor, workspace) -> None:
     assert not workspace.runs.exists()
 
 
+async def test_a_target_that_the_model_has_reached_is_refused(supervisor, workspace) -> None:
+    folder = workspace.models / "first.quick96"
+    (folder / "generations" / "000000060").mkdir(parents=True)
+    (folder / "CURRENT").write_text("000000060\n")
+    for target in (10, 60):
+        with pytest.raises(BadInputError, match=f"has 60 iterations, the target is {target}"):
+            await supervisor.start(workspace, limited(target))
+    assert not workspace.runs.exists() or not list(workspace.runs.iterdir())
+    run = await supervisor.start(workspace, limited(61))
+    assert run.target_iterations == 61
+
+
 async def test_a_finished_run_needs_another_target(supervisor, workspace, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_STEP", "0.001")
     run = await supervisor.start(workspace, limited(5))
