@@ -196,6 +196,12 @@ def parse(text: str, *, now: float | None = None, gone: Container[str] | None = 
     return RunFilter(text, tuple(words), tuple(tests))
 
 
+def begins_key(text: str) -> bool:
+    """Whether the last word of *text* may become a ``key:value``: ``lo`` of ``loss<0.5``."""
+    last = text.rpartition(" ")[2].removeprefix("-").lower()
+    return bool(last) and any(key.startswith(last) for key in (*KEYS, *_ALIASES))
+
+
 def _split(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""

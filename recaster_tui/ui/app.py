@@ -8,12 +8,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.widget import AwaitMount
 from textual.worker import Worker
 
 from recaster_tui.errors import BadInputError, RecasterError
@@ -26,6 +27,7 @@ from recaster_tui.ui.leaving import end_soon
 from recaster_tui.ui.modes import ALL_MODES
 from recaster_tui.ui.queue_watch import LOOK_SECONDS, QueueWatch
 from recaster_tui.ui.recent import remember_workspace
+from recaster_tui.ui.screens.dialogs import Dialog
 from recaster_tui.ui.settings import load_settings, save_setting
 from recaster_tui.ui.terminal import TerminalInfo
 from recaster_tui.ui.theme import default_theme_name, load_themes, theme_variable_defaults
@@ -189,6 +191,18 @@ class RecasterApp(App[int]):
         super()._display(screen, renderable)
         for follow in self.after_paint if renderable is not None else ():
             follow(renderable)
+
+    if not TYPE_CHECKING:  # for the checker it stays as Textual declares it
+
+        def push_screen(self, screen, callback=None, wait_for_dismiss=False, **more):
+            """One question at a time: a dialog over one nobody can have read yet is not asked."""
+            if isinstance(screen, Dialog) and getattr(self.screen, "fresh", False):
+                if not wait_for_dismiss:
+                    return AwaitMount(screen, [])
+                unasked = asyncio.get_running_loop().create_future()
+                unasked.set_result(None)
+                return unasked
+            return super().push_screen(screen, callback, wait_for_dismiss, **more)
 
     # -- bugs -----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 from recaster_tui.protocol import EventType
 from recaster_tui.supervisor import Supervisor
 from recaster_tui.ui.app import RecasterApp
+from recaster_tui.ui.screens.dialogs import Dialog
 from recaster_tui.ui.screens.train import TrainScreen
 from recaster_tui.workspace import Workspace
 
@@ -21,6 +22,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dialogs listen at once; the tests of typing ahead have it otherwise."""
+    monkeypatch.setattr(Dialog, "DEAF_SECONDS", 0.0)
 
 
 @pytest.fixture

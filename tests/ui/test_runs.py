@@ -196,6 +196,26 @@ async def test_filter_sort_and_all_workspaces(live: Live) -> None:
     assert values == sorted(values, reverse=True)
 
 
+async def test_half_a_word_hides_no_run(live: Live) -> None:
+    _, screen, pilot = live
+    await pilot.press("a", "slash")
+    for letter in "loss<abc":
+        await pilot.press(letter)
+        assert screen.table.keys, f"empty at {letter} of {screen.query_text}"
+    assert len(screen.table.keys) == 11
+    screen.filter_input.value = "class:quick96 its"
+    await pilot.pause()
+    assert 0 < len(screen.table.keys) < 11
+    screen.filter_input.value = "its>10000000"
+    await pilot.pause()
+    assert not screen.table.keys
+    screen.filter_input.value = "its"
+    await pilot.pause()
+    assert len(screen.table.keys) == 11
+    await pilot.press("enter")  # now it is meant
+    assert not screen.table.keys
+
+
 async def test_compare_shows_only_what_differs(live: Live) -> None:
     _, screen, pilot = live
     await pilot.press("c")

@@ -1,5 +1,6 @@
 """Small questions over a screen."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -29,6 +30,16 @@ class Dialog(ModalScreen[T], Generic[T]):
         Binding("down,j", "scroll_text(1)", "Down", show=False, id="dialog-down"),
         Binding("up,k", "scroll_text(-1)", "Up", show=False, id="dialog-up"),
     ]
+    DEAF_SECONDS: ClassVar[float] = 0.3  # keys that arrive so soon were typed before it was seen
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made = time.monotonic()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nobody can have read it yet: of keys in a row only the first asks."""
+        return time.monotonic() - self._made < self.DEAF_SECONDS
 
     def action_scroll_text(self, step: int) -> None:
         """Move the text."""
@@ -36,7 +47,10 @@ class Dialog(ModalScreen[T], Generic[T]):
 
 
 class Confirm(Dialog[bool]):
-    """Yes or no; the harmless answer has the focus."""
+    """Yes or no; the harmless answer has the focus.
+
+    For its first moment it takes no answer: what was typed before it could be read is none.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm-yes"),
@@ -48,6 +62,7 @@ class Confirm(Dialog[bool]):
     def __init__(self, title: str, text: str, *, yes: str, no: str = "Cancel") -> None:
         super().__init__()
         self._title, self._text, self._yes, self._no = title, text, yes, no
+        self._deaf = self.DEAF_SECONDS > 0
 
     def compose(self) -> ComposeResult:
         """The question and two buttons."""
@@ -61,14 +76,21 @@ class Confirm(Dialog[bool]):
     def on_mount(self) -> None:
         """Enter alone does nothing bad."""
         self.query_one("#no").focus()
+        if self._deaf:  # counted from when it can be seen
+            self.call_after_refresh(self.set_timer, self.DEAF_SECONDS, self._listen)
+
+    def _listen(self) -> None:
+        self._deaf = False
+        self.query_one("#no").focus()  # wherever the keys before led
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button."""
-        self.dismiss(event.button.id == "yes")
+        self.action_answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
         """A key."""
-        self.dismiss(yes)
+        if not self._deaf:
+            self.dismiss(yes)
 
 
 class AskTarget(Dialog[int | None]):

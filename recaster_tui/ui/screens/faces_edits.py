@@ -169,7 +169,7 @@ class FacesEdits(FacesBase):
         if side is None or side.catalog is None or not len(side.catalog):
             return
         if line.children:
-            self.query_one("#faces-filter-input", Input).focus()
+            self.set_focus(self.query_one("#faces-filter-input", Input))
             return
         field = Input(
             side.filter_text,
@@ -181,7 +181,7 @@ class FacesEdits(FacesBase):
         problem = Static("", id="faces-filter-problem", markup=False)
         line.mount(Static("/", id="faces-filter-slash"), field, problem)
         line.display = True
-        field.focus()
+        self.set_focus(field)  # at once: the next key may already be waiting
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each letter narrows, after a moment; what is wrong is said."""

@@ -10,7 +10,7 @@ FACES_KEYS: list[BindingType] = [
     Binding("u", "undo", "Undo", id="faces-undo", tooltip="Take back the last edit of this side"),
     Binding("o", "order", "Sort", id="faces-sort", tooltip="Every value, every method of DFL"),
     Binding("slash", "filter", "Filter", id="faces-filter",
-            tooltip="yaw>20 sharp<0.3 name:0012 finding:blurred marked"),
+            tooltip="yaw>20 sharp<0.3 name:0012 finding:blurred marked", priority=True),
     Binding("m", "edit_mask", "Masks", id="faces-edit-mask",
             tooltip="Edit polygons of the faces shown, from the one under the cursor on"),
     Binding("e", "extract", "Extract", id="faces-extract", tooltip="Faces from video or frames"),

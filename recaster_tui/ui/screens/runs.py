@@ -64,7 +64,7 @@ class RunsScreen(ModelKeys):
         Binding("m", "moved", "Workspace moved", show=False, id="runs-moved",
                 tooltip="Say where the workspace of a vanished run is now"),
         Binding("l", "log", "Log", id="runs-log", tooltip="End of the trainer's log"),
-        Binding("slash", "filter", "Filter", id="runs-filter"),
+        Binding("slash", "filter", "Filter", id="runs-filter", priority=True),
         Binding("a", "everywhere", "All", id="runs-all", tooltip="All workspaces or this one"),
         Binding("o", "order", "Sort", id="runs-sort", tooltip="By the next column"),
         Binding("space", "mark", "Mark", show=False, id="runs-mark", tooltip="For c and d"),
@@ -221,7 +221,7 @@ class RunsScreen(ModelKeys):
     def action_filter(self) -> None:
         """Type words."""
         self.filter_input.display = True
-        self.filter_input.focus()
+        self.set_focus(self.filter_input)  # at once: the next key may already be waiting
         self._note_filter("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -235,14 +235,22 @@ class RunsScreen(ModelKeys):
         else:
             self._narrow()
 
-    def _narrow(self) -> None:
+    def _narrow(self, *, typing: bool = True) -> None:
+        """Filter by what stands in the line; the beginning of ``its>10`` hides nothing yet."""
+        gone = _Gone(self.recaster.supervisor)
         try:
-            wanted = run_filter.parse(self.query_text, gone=_Gone(self.recaster.supervisor))
+            wanted = run_filter.parse(self.query_text, gone=gone)
         except BadInputError as error:
             # Half a word is no mistake yet: the rows stay as they are, and the line says why.
             self._note_filter(f"{error.message}; {error.hint}" if error.hint else error.message)
             return
         self._note_filter("")
+        self._apply(wanted)
+        if typing and not self.table.keys and run_filter.begins_key(self.query_text):
+            before = self.query_text.rpartition(" ")[0]
+            self._apply(run_filter.parse(before, gone=gone))
+
+    def _apply(self, wanted: run_filter.RunFilter) -> None:
         self.wanted = wanted
         self.tick()
 
@@ -258,7 +266,7 @@ class RunsScreen(ModelKeys):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Back to the rows, filtered."""
-        self._narrow()
+        self._narrow(typing=False)
         self.filter_input.display = bool(self.query_text)
         self.query_one("#runs-filter-note").display = False
         self.table.focus()

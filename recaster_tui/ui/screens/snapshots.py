@@ -56,7 +56,7 @@ class SnapshotsScreen(ModeScreen):
                 tooltip="A copy as a model folder of its own"),
         Binding("enter", "detail", "Detail", id="snapshots-detail",
                 tooltip="All that is known of it, on the whole screen"),
-        Binding("slash", "filter", "Filter", id="snapshots-filter"),
+        Binding("slash", "filter", "Filter", id="snapshots-filter", priority=True),
         Binding("o", "order", "Sort", id="snapshots-sort", tooltip="By the next column"),
         Binding("O", "reverse", "Other direction", show=False, id="snapshots-reverse"),
         Binding("tab,shift+tab", "pane", "Other panel", show=False, id="snapshots-panel"),
@@ -224,7 +224,7 @@ class SnapshotsScreen(ModeScreen):
         """Type words."""
         self.remove_class("-detail")
         self.filter_input.display = True
-        self.filter_input.focus()
+        self.set_focus(self.filter_input)  # at once: the next key may already be waiting
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each letter narrows."""
