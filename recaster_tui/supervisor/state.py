@@ -74,6 +74,7 @@ class Status:
     heard: float = 0.0
     spoken: bool = False
     text: str = ""
+    text_at: float = 0.0
     error: str = ""
     message: str = ""
 
@@ -119,7 +120,7 @@ def _hear(status: Status, event: Event, now: float) -> Status:
             new = _phase_state(str(event.data.get("phase", "")))
             if new is RunState.SAVING and said is not RunState.SAVING:
                 status = _with(status, before_saving=said)
-            return _with(status, said=new, text=str(event.data.get("text") or ""))
+            return _with(status, said=new, text=str(event.data.get("text") or ""), text_at=now)
         case EventType.SAVED if said is RunState.SAVING:
             return _with(status, said=status.before_saving)
         case EventType.ITERATIONS if said is RunState.STARTING:

@@ -123,6 +123,19 @@ async def test_which_of_how_many_follows_those_that_end(stage: Stage) -> None:
     assert stage.screen.check_action("run", (1,)) is False  # no other one lives
 
 
+async def test_a_new_model_beside_living_runs_says_how_to_reach_them(stage: Stage) -> None:
+    await stage.press("n")
+    assert stage.shown == "" and "3 runs go on: < >" in stage.status
+    for trainer in stage.trainers[1:]:
+        trainer.done("stopped")
+    for run in stage.supervisor.runs():
+        await run.poll()
+    await stage.settle()
+    assert "1 run goes on: >" in stage.status
+    await stage.press("greater_than_sign")
+    assert stage.shown == "model 0" and "goes on" not in stage.status
+
+
 async def test_edits_not_started_with_wait_for_their_run(stage: Stage) -> None:
     screen = stage.screen
     while "run 1 of 3" not in stage.status:

@@ -564,6 +564,35 @@ async def test_a_killed_trainer_says_what_is_safe(stage: Stage, trainer: Scripte
         assert "iteration 5,000 is safe (15,000 lost); s goes on from it" in status
 
 
+async def test_a_stop_on_a_full_disk_says_what_one_can_do(
+    stage: Stage, trainer: ScriptedTrainer
+) -> None:
+    said = "the disk is full: waiting 60 s for room to save; a stop without saving ends that"
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        await stage.settle(pilot)
+        trainer.say(
+            EventType.WARNING,
+            code="disk-full",
+            message="iteration 20,000 could not be saved: no space left; free some space",
+        )
+        trainer.say(EventType.PHASE, phase="saving", text=said, t=NOW - 20)
+        await stage.settle(pilot)
+        line = stage.train.query_one(StatusLine)
+        wanted = "disk full: free some space within 40 s; X stops without saving"
+        assert wanted in line.lines(line.size.width, 4)[3].text
+        assert wanted in line.lines(80, 3)[1].text
+        assert "saved 5,000" not in line.lines(80, 3)[1].text
+        trainer.say(EventType.SAVED, iteration=20_000, generation="g", bytes=1)
+        await stage.settle(pilot)
+        assert "free some space" not in text_of(line)
+
+
+async def test_small_screens_say_what_is_saved(stage: Stage) -> None:
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        await stage.settle(pilot)
+        assert "saved 5,000" in text_of(stage.train.query_one(StatusLine))
+
+
 async def test_status_says_each_thing_once(
     tmp_path: Path, workspace: Workspace, frozen: None
 ) -> None:

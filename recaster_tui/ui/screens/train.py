@@ -127,8 +127,10 @@ class TrainScreen(TrainConfiguration):
         return living(supervisor.live_runs(), supervisor.gone)
 
     def _place(self, run: Run | None) -> str:
-        """``run 2 of 3`` where several live."""
+        """``run 2 of 3`` where several live; how to reach those that do where none is shown."""
         runs = self._living()
+        if runs and (run is None or run.state.over):
+            return "1 run goes on: >" if len(runs) == 1 else f"{len(runs)} runs go on: < >"
         return f"run {runs.index(run) + 1} of {len(runs)}" if run in runs and len(runs) > 1 else ""
 
     def action_run(self, step: int) -> None:

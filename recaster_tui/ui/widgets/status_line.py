@@ -1,5 +1,6 @@
 """What the run is doing, in two or three lines."""
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,8 @@ class StatusLine(Lines):
         run = self.run
         if run is None:
             first = Words().add(" ○ no run yet", colours.muted(bold=True))
+            if self.place:
+                first.add("  ").add(self.place, colours.style("accent"))
             second = Words().add("   s starts training with the configuration", colours.muted())
             return [first.strip(width), second.strip(width)][:height]
         judged = str(run.state) != "starting" and len(run.losses) > 0
@@ -72,9 +75,8 @@ class StatusLine(Lines):
         if not alone:
             result.append(self._third(run, width, colours))
         if judged:
-            if run.trouble:
-                style = colours.style("error")
-                result.append(Words().add("   " + run.trouble, style).strip(width))
+            if trouble := room_wanted(run) or run.trouble:
+                result.append(Words().add("   " + trouble, colours.style("error")).strip(width))
             else:
                 result.append(verdict_line(run, width, colours))
         return result[:height]
@@ -128,7 +130,7 @@ class StatusLine(Lines):
 
     def _second(self, run: "Run", width: int, colours: Palette, *, alone: bool) -> Strip:
         left = Words().add("   ")
-        if alone and (next_step := what_next(run)):
+        if alone and (next_step := room_wanted(run) or what_next(run)):
             return left.add(next_step, colours.style("text", bold=True)).strip(width)
         if self._loading(run):
             progress = run.facts.progress
@@ -156,6 +158,8 @@ class StatusLine(Lines):
             left.add(f"data {share:.0%}  ", hot)
         if alone:
             pieces = machine(run.device, run.metrics if live else {})
+            if run.facts.saved_iteration:
+                pieces.insert(0, ("saved", words.count(run.facts.saved_iteration)))
         else:
             seconds = words.duration(run.elapsed_seconds)
             # Without a target the first line has room for it.
@@ -204,6 +208,20 @@ def what_next(run: "Run") -> str:
     lost = max(0, run.iteration - saved)
     tail = f" ({words.count(lost)} lost)" if lost else ""
     return f"iteration {words.count(saved)} is safe{tail}; s goes on from it"
+
+
+_ROOM = re.compile(r"the disk is full: waiting (\d+) s for room")  # training.last_save says it
+
+
+def room_wanted(run: "Run") -> str:
+    """What can be done while a stop waits for room to save on a full disk; empty otherwise."""
+    status = run.status
+    found = _ROOM.match(status.text) if str(status.said) == "saving" else None
+    if found is None:
+        return ""
+    left = int(found[1]) - max(0.0, time.time() - status.text_at)
+    within = f"within {left:.0f} s" if left >= 1 else "now"
+    return f"disk full: free some space {within}; X stops without saving"
 
 
 def _fitting(left: Words, pieces: list[tuple[str, str]], width: int, colours: Palette) -> Strip:
