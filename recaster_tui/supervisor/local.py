@@ -101,7 +101,7 @@ class LocalLauncher:
             return bool(marker) and any(marker in word for word in found.cmdline())
         except psutil.NoSuchProcess:
             return False
-        except psutil.AccessDenied:
+        except (psutil.Error, OSError):  # of a process that is just going, psutil may raise either
             return None
 
     async def signal(self, process: ProcessId, number: int) -> bool:

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -103,7 +104,9 @@ class Campaign:
             finding = await self._kinds[kind](kind)
         except Exception as error:
             log.exception("round %d", number)
-            finding = Finding(other=[f"the round could not be done: {error!r}"])
+            frames = traceback.extract_tb(error.__traceback__)
+            way = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in frames[:-7:-1])
+            finding = Finding(other=[f"the round could not be done: {error} ({way})"])
         row.add(finding)
         self.report.faults += [f"round {number}, {kind}: {fault}" for fault in finding.faults]
 
