@@ -22,6 +22,7 @@ from recaster_tui.checkpoints import store
 from recaster_tui.checkpoints.files import file_pieces, write_hashed
 from recaster_tui.checkpoints.store import (
     FILES,
+    GOOD,
     LOSSES,
     MANIFEST,
     NOTE,
@@ -247,7 +248,10 @@ def restore(folder: Path, point: RestorePoint) -> tuple[Generation, RestorePoint
         for file in (*FILES, MANIFEST):
             write_hashed(temporary / file, file_pieces(source.path / file))
 
-    return publish(folder, source.iteration, fill), kept
+    restored = publish(folder, source.iteration, fill)
+    with contextlib.suppress(OSError):
+        (folder / GOOD).unlink(missing_ok=True)  # training no longer comes from that one
+    return restored, kept
 
 
 def _numbered(name: str) -> Any:

@@ -4,6 +4,7 @@
 
     model/<name>.<class>/
         CURRENT                        name of the generation to load
+        GOOD                           name of the last one that was judged good: it stays
         generations/000001234/         weights.safetensors optimizer.safetensors
                                        state.toml losses.bin manifest.json
         backups/20261122T153000-000001234/     the same files, and note.toml
@@ -40,6 +41,7 @@ WEIGHTS, OPTIMIZER, STATE, LOSSES = (
 FILES = (WEIGHTS, OPTIMIZER, STATE, LOSSES)
 MANIFEST = "manifest.json"
 NOTE = "note.toml"
+GOOD = "GOOD"
 TEMPORARY = ".tmp-"
 _STAMP = "%Y%m%dT%H%M%S"
 
@@ -72,7 +74,7 @@ def publish(folder: Path, iteration: int, fill: Callable[[Path, str], None]) -> 
     """Make a new current generation of the model in *folder*.
 
     At any instant, whatever happens, ``CURRENT`` names a whole generation. The generation that
-    was current before is kept; older ones are removed.
+    was current before is kept, and the one that ``GOOD`` names; others are removed.
 
     Args:
         fill: writes and syncs the files of the generation, given its (temporary) folder and name.
@@ -111,7 +113,7 @@ def publish(folder: Path, iteration: int, fill: Callable[[Path, str], None]) -> 
         if current_name(folder) != name:
             remove(root / name)
         raise
-    _prune(root, keep={name, before} if before else {name})
+    _prune(root, keep={name, before or name, good_name(folder) or name})
     return Generation(root / name, written.iteration, written.bytes, written.sha256)
 
 
@@ -221,14 +223,49 @@ def clean_up(folder: Path) -> None:
         for path in (folder / kind).glob(f"{TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
     sweep(folder, "CURRENT", age=0)
+    sweep(folder, GOOD, age=0)
     for path in (*named(folder / "backups"), *snapshots(folder)):
         sweep(path, NOTE)  # an app may be writing one now: only old ones
 
 
 def current_name(folder: Path) -> str | None:
     """What ``CURRENT`` says, if that generation is there."""
+    return _named_by(folder, "CURRENT")
+
+
+def good_name(folder: Path) -> str | None:
+    """What ``GOOD`` says, if that generation is there: a hint, which nothing depends on."""
+    return _named_by(folder, GOOD)
+
+
+def mark_good(folder: Path, judged: int | None) -> None:
+    """Let ``GOOD`` name the newest generation that is known to be good, so that it is kept.
+
+    That is the newest up to iteration *judged*. While none is (None: nothing has been judged
+    since training began, went on or went back), the one named before stays, else the current
+    one, which training came from. Never raises ``OSError``; for the holder of the model's lock.
+    """
+    current, before = current_name(folder), good_name(folder)
+    if current is None:
+        return
+    root = folder / "generations"
+
+    def age(name: str) -> tuple[int, str]:
+        return iteration_of(root / name), name
+
+    good = current if before is None or age(before) > age(current) else before
+    if judged is not None:
+        for path in named(root):  # those beyond the current one are of a life that was given up
+            if age(good) < age(path.name) <= age(current) and iteration_of(path) <= judged:
+                good = path.name
+    if good != before:
+        with contextlib.suppress(OSError):
+            write_atomic(folder / GOOD, good + "\n")
+
+
+def _named_by(folder: Path, pointer: str) -> str | None:
     try:
-        name = (folder / "CURRENT").read_text().strip()
+        name = (folder / pointer).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
     # Never let a damaged file point outside the folder.

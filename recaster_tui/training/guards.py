@@ -4,6 +4,7 @@ A single outlier is normal; a loss that stays far above what it was is not. Medi
 median absolute deviation (Rousseeuw & Croux 1993) make both judgements robust.
 """
 
+import sys
 from collections import deque
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class SpikeGuard:
         self._settling = 0
         self._since_check = 0
         self._limits: tuple[float, float] | None = None
+        self._judged: int | None = None
 
     @property
     def suspicious(self) -> bool:
@@ -75,11 +77,16 @@ class SpikeGuard:
             return False
         return any(v > limit for v, limit in zip(self._values[-1][1:], self._limits, strict=True))
 
+    @property
+    def judged(self) -> int | None:
+        """Up to this iteration the losses are known to be good; None: not judged yet."""
+        return self._judged if self.on else sys.maxsize
+
     def reset(self, *, settle: bool = False) -> None:
         """Start over; with *settle* not before the loss has found its new place."""
         self._values.clear()
         self._left_out.clear()
-        self._limits = None
+        self._limits = self._judged = None
         self._since_check = 0
         self._settling = SETTLE if settle else 0
 
@@ -126,6 +133,10 @@ class SpikeGuard:
             if worst is None or onset < worst.onset:
                 worst = Trouble("spike", max(1, onset - _MARGIN), message)
         self._limits = (limits[0], limits[-1] if len(limits) > 1 else np.inf)
+        above = (table[-EVERY:, 1 : len(limits) + 1] > limits).sum(0)
+        if worst is None and above.max() <= _MARGIN:
+            # A spike that these few begin has its onset a margin before them.
+            self._judged = int(iterations[-1]) - 2 * _MARGIN
         return worst
 
 

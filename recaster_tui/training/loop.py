@@ -34,7 +34,7 @@ from recaster_tui.training.parts import (
 from recaster_tui.training.previews import Previews
 from recaster_tui.training.rollback import Rollbacks, half_rate, load_older
 from recaster_tui.training.saver import SaveOutcome
-from recaster_tui.training.watch import Watch
+from recaster_tui.training.watch import Watch, tell_never_drew
 
 log = logging.getLogger(__name__)
 
@@ -318,6 +318,7 @@ class Trainer:
         if self._paused:
             return True
         trouble = self.watch.judge_pictures(self.iteration, saving=saving)
+        tell_never_drew(self._journal, self.watch.pictures)
         if trouble is None:
             return True
         at = self.iteration
@@ -397,7 +398,13 @@ class Trainer:
 
         kept = self.options.backups_kept
         self._saver.start(
-            copied, *done, over, backup_note=note, backups_kept=kept, snapshot_name=snapshot
+            copied,
+            *done,
+            over,
+            backup_note=note,
+            backups_kept=kept,
+            snapshot_name=snapshot,
+            judged=self.watch.judged,
         )
 
     def preview(self) -> bool:

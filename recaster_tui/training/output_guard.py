@@ -6,6 +6,7 @@ spread of its own; a target that is nearly even itself (a dark face) is not comp
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ AGAIN = 5
 
 ALIVE, DEAD = 0.3, 0.05
 """Spread of a picture, as part of its target's: from where it counts, below what it is lost."""
+UNBORN = 1000
+"""Iterations after which the faces of any class have long had a spread."""
 LEAST_SPREAD = 0.02
 """Standard deviation, of 0..1, below which a target is too even to say anything."""
 
@@ -100,6 +103,7 @@ class OutputGuard:
         on: whether it does.
         alive: the kinds of picture that have had a spread.
         looks: how often it looked, and ``seconds`` spent on that.
+        never_drew: what to tell of pictures that should have had a spread long ago; empty: nothing.
     """
 
     def __init__(
@@ -112,12 +116,14 @@ class OutputGuard:
         """*batch* gives the fixed faces; *iteration* is where training begins."""
         self.on = True
         self.looks, self.seconds = 0, 0.0
+        self.never_drew = ""
         self._make_batch = batch
         self._batch: Batch | None = None
         self._clock = clock
         self.alive = set(alive) & _TITLES.keys()
         self._good = self._looked = iteration
         self._suspected = False
+        self._warned = False
         self._begun = self._last = clock()
         self._cost = 0.0
 
@@ -125,6 +131,11 @@ class OutputGuard:
     def suspicious(self) -> bool:
         """Whether the last look was bad and is to be confirmed: no moment for a save."""
         return self.on and self._suspected
+
+    @property
+    def judged(self) -> int:
+        """Up to this iteration the pictures are known to be good, as far as they count."""
+        return self._good if self.on else sys.maxsize
 
     def due(self, iteration: int, *, saving: bool = False) -> bool:
         """Whether to look now; *saving*: a save comes next, which shall be of a good model."""
@@ -150,6 +161,7 @@ class OutputGuard:
         if not dead:
             self._good, self._suspected = iteration, False
             self.alive |= {n for n, one in found.items() if one.ratio and one.ratio >= ALIVE}
+            self._see_the_unborn(found, iteration)
             return None
         if not self._suspected:
             self._suspected = True
@@ -158,6 +170,22 @@ class OutputGuard:
         return Trouble(
             "output", self._good + 1, f"the {names} are {_colour(found[dead[0]], dead[0])}"
         )
+
+    def _see_the_unborn(self, found: dict[str, Look], iteration: int) -> None:
+        unborn = [
+            name
+            for name, one in found.items()
+            # A swap is never trained, and may be nothing much for long.
+            if name not in self.alive | {"swap"} and one.ratio is not None and one.ratio < DEAD
+        ]
+        if unborn and iteration >= UNBORN and not self._warned:
+            self._warned = True
+            what = " and the ".join(_TITLES[name] for name in unborn)
+            colour = _colour(found[unborn[0]], unborn[0])
+            self.never_drew = (
+                f"after {iteration:,} iterations the {what} are still {colour}: "
+                "the model has not learnt to draw them"
+            )
 
     def dead(self, found: dict[str, Look]) -> list[str]:
         """The kinds of picture that have had a spread and have none now (NaN is none)."""

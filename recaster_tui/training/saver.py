@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from recaster_tui.checkpoints.snapshots import create_snapshot
-from recaster_tui.checkpoints.store import Generation, thin_backups, write_backup
+from recaster_tui.checkpoints.store import Generation, mark_good, thin_backups, write_backup
 from recaster_tui.protocol import EventType
 from recaster_tui.training.failures import describe
 from recaster_tui.training.generations import Snapshot, write_generation
@@ -50,6 +50,7 @@ class _Job:
     backup_note: str | None
     backups_kept: int
     snapshot_name: str | None
+    judged: int | None
     done: tuple[Done, ...]
 
 
@@ -117,17 +118,19 @@ class Saver:
         backup_note: str | None = None,
         backups_kept: int = 24,
         snapshot_name: str | None = None,
+        judged: int | None = None,
     ) -> None:
         """Write *snapshot* in the thread; with a note (may be empty) also as a backup.
 
         With a name, it is kept as a snapshot of that name and note instead of a backup.
+        Up to iteration *judged* all is known to be good: see :func:`mark_good`.
 
         *done* is called from the thread, after the ``saved`` event or the warning.
         """
         self.wait()
         self._idle.clear()
         self._last_start = time.monotonic()
-        self._jobs.put(_Job(snapshot, backup_note, backups_kept, snapshot_name, done))
+        self._jobs.put(_Job(snapshot, backup_note, backups_kept, snapshot_name, judged, done))
 
     def wait(self) -> None:
         """Until nothing is being written."""
@@ -162,6 +165,7 @@ class Saver:
         begun = time.monotonic()
         generation: Generation | None = None
         try:
+            mark_good(self._folder, job.judged)  # before the older ones are removed
             generation = write_generation(self._folder, job.snapshot)
             self.saved = generation.iteration
             seconds = time.monotonic() - begun

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from recaster_tui.options import TrainingOptions
+from recaster_tui.protocol import EventType
 from recaster_tui.training.guards import SpikeGuard, Trouble
+from recaster_tui.training.journal import JournalWriter
 from recaster_tui.training.models.base import Batch, TrainableModel
 from recaster_tui.training.output_guard import OutputGuard
 
@@ -67,6 +69,12 @@ class Watch:
         """Whether something looks bad and is not decided yet: an autosave waits."""
         return self.losses.suspicious or self.pictures.suspicious
 
+    @property
+    def judged(self) -> int | None:
+        """Up to this iteration all is known to be good; None: not judged yet."""
+        losses = self.losses.judged
+        return None if losses is None else min(losses, self.pictures.judged)
+
     def configure(self, options: TrainingOptions, key: str | None = None) -> None:
         """Take over the options; *key*: this one was changed while training."""
         self.losses.on = options.guard_spikes
@@ -95,3 +103,16 @@ class Watch:
         """Training goes on from a save of *iteration*."""
         self.losses.reset()
         self.pictures.reset(iteration)
+
+
+def tell_never_drew(journal: JournalWriter, pictures: OutputGuard) -> None:
+    """Warn, once, of a model that draws nothing and never did; that ends no run."""
+    if pictures.never_drew:
+        journal.emit(
+            EventType.WARNING,
+            code="output",
+            message=pictures.never_drew,
+            hint="look at the previews; if they stay empty, stop and begin a new model, with a "
+            "lower learning rate or other options, and check the faces",
+        )
+        pictures.never_drew = ""

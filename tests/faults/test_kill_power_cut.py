@@ -45,7 +45,7 @@ def save_all(root: Path) -> None:
     saver = Saver(root / MODEL, journal, None)
     saver.start(snapshot(1), backup_note="mine")
     saver.start(snapshot(2), snapshot_name="kept")
-    saver.start(snapshot(3))
+    saver.start(snapshot(3), judged=2)  # so that the first need not be kept
     saver.close()
     journal.close()
 

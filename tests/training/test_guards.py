@@ -431,8 +431,11 @@ def test_black_pictures_go_back_and_a_second_time_ends_the_run(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("no_faces", "free_looks")
-def test_a_save_of_dead_pictures_is_passed_over(tmp_path: Path) -> None:
+def test_a_save_of_dead_pictures_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked for by hand in the worst moment, it is there; a backup is what helps."""
+    monkeypatch.setattr("recaster_tui.training.saver.mark_good", lambda *_: None)  # none is kept
     options = {"autosave_seconds": 3600, "guard_spikes": False}
 
     class Saved(NoSpikes):

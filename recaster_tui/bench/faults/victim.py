@@ -128,7 +128,7 @@ def place_of(op: FileOp, root: str) -> set[str]:
     found = {"any"}
     if parts[:1] == ("model",) and len(parts) > 2:
         head = parts[2].removeprefix(".")
-        if head.startswith("CURRENT"):
+        if head.startswith(("CURRENT", "GOOD")):
             found.add("save" if op.thread == "saver" else "rollback")
         elif head == "generations" and op.thread == "saver":
             found.add("save")
