@@ -231,6 +231,8 @@ def _print_table(queue: Queue, entries: list[QueueEntry]) -> None:
         record = history.get(entry.run_id) if entry.run_id else None
         iteration = record.iteration if record is not None else entry.iteration
         why = " ".join(entry.why.split())
+        if queue.paused and entry.state is QueueState.WAITING and not entry.now:
+            why = "the queue is paused"
         table.add_row(
             str(places.get(entry.id, "")),
             entry.state.value,

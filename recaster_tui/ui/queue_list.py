@@ -71,12 +71,18 @@ class QueueView:
             return ""
         return "" if self.kept else "its keeper is being started"
 
-    def slots_text(self) -> str:
-        """``cpu 1/1 · cuda:0 0/2``: taken by the queue, and how many there are."""
+    def slots_text(self, live: Sequence[Run]) -> str:
+        """``cpu 1/1 (1 not queued) · cuda:0 0/2``: how many are taken, and how many there are.
+
+        Args:
+            live: every living run: those that are not the queue's take slots, too.
+        """
         parts = []
         for name, count in self.slots.items():
-            taken = sum(e.state.active and e.slot == name for e in self.entries)
-            parts.append(f"{name} {taken}/{count}")
+            own = {e.run_id or e.id for e in self.entries if e.state.active and e.slot == name}
+            others = {r.run_id for r in live if _slot_of(r) == name} - own
+            beside = f" ({len(others)} not queued)" if others else ""
+            parts.append(f"{name} {len(own) + len(others)}/{count}{beside}")
         return " · ".join(parts)
 
 
@@ -100,7 +106,8 @@ def reason(entry: QueueEntry, run: Run | None, *, paused: bool, whole: bool = Fa
     if entry.state is QueueState.WAITING:
         if entry.now:
             return entry.why or "starts now"
-        return "the queue is paused" if paused else entry.why
+        # What the keeper found last may not hold any more: it does not look while it is paused.
+        return "the queue is paused, space goes on" if paused else entry.why
     if entry.state is QueueState.RUNNING and run is not None and not entry.why:
         if run.state not in CLOCK_STATES or not run.iteration:
             return run.phase_text or str(run.state)

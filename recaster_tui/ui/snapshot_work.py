@@ -106,7 +106,11 @@ async def keep(
             )
             if not ack.ok:
                 raise RecasterError(f"the trainer refused: {ack.message}")
-            return f"'{name}' is kept: {ack.message}" if ack.message else f"'{name}' is kept"
+            return (
+                f"'{name}' is kept: {words.answer(ack.message)}"
+                if ack.message
+                else f"'{name}' is kept"
+            )
 
     def work() -> RestorePoint:
         with disk_words(folder), beside_trainer(folder, "snapshot create"):

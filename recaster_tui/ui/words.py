@@ -1,6 +1,7 @@
 """Numbers and times as people read them, in few columns."""
 
 import math
+import re
 
 
 def count(value: float) -> str:
@@ -73,3 +74,12 @@ def plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
+
+
+_SAVED = re.compile(r"iteration (\d+) in .+")
+
+
+def answer(message: str) -> str:
+    """A trainer's answer as one says it: ``iteration 170 in 000000170-2`` names a folder."""
+    found = _SAVED.fullmatch(message)
+    return f"iteration {count(int(found[1]))} saved" if found else message

@@ -82,6 +82,7 @@ def test_a_queue_is_worked_off_in_the_order_that_was_given(
     assert [(e["model_name"], e["position"]) for e in now["entries"]] == [
         ("c", 1), ("a", 2), ("b", 3),
     ]  # fmt: skip
+    assert recaster("queue").stdout.count("the queue is paused") == 4  # each row, and the last line
     assert now["paused"] and now["slots"] == {"cpu": 1} and now["problems"] == []
     assert not list((workspace / "runs").glob("*"))
     assert recaster("queue", "remove", "2").stdout == "a is off the queue\n"

@@ -90,6 +90,11 @@ async def test_rows_say_what_each_entry_does_and_why(live: Live) -> None:
     panel = screen.query_one("#queue-panel")
     assert "3 runs waiting" in str(panel.border_subtitle)
     assert "cpu 1/1" in str(panel.border_subtitle)
+    assert "not queued" not in str(panel.border_subtitle)
+    running = next(e for e in screen.queue.entries() if e.state is QueueState.RUNNING)
+    screen.queue.remove(running.id)  # its run goes on, and its slot stays taken
+    await settle(pilot)
+    assert "cpu 1/1 (1 not queued)" in str(panel.border_subtitle)
 
 
 async def test_keys_change_the_order_and_the_cursor_stays_on_its_entry(live: Live) -> None:

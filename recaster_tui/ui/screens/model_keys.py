@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from recaster_tui.checkpoints.store import iteration_of
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
-from recaster_tui.ui import snapshot_work, stopping
+from recaster_tui.ui import snapshot_work, stopping, words
 from recaster_tui.ui.screens.base import ModeScreen
 from recaster_tui.ui.screens.dialog_words import AskWords, Line
 
@@ -104,7 +104,7 @@ class ModelKeys(ModeScreen):
             self.notify(str(error), title="Backup", severity="error", timeout=10)
             return
         if ack.ok:
-            text = ack.message or "the backup is made"
+            text = words.answer(ack.message) or "the backup is made"
             self.notify(text, title=f"Backup of {title}", timeout=5)
         else:
             self.notify(ack.message, title="Backup was refused", severity="error", timeout=10)

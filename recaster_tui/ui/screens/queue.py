@@ -89,12 +89,14 @@ class QueueScreen(ModeScreen):
         view = self.view = QueueView.of(self.queue)
         runs = {run.run_id: run for run in self.recaster.supervisor.runs()}
         self.table.show(view, runs)
+        supervisor = self.recaster.supervisor
+        live = [r for r in supervisor.live_runs() if r.run_id not in supervisor.gone]
         panel = self.query_one("#queue-panel", Panel)
         state = view.state_text()
         panel.caption(
             title=f"Queue  {state}" if state else "Queue",
             subtitle=escape(
-                f"{plural(view.waiting, 'run')} waiting · {view.slots_text()}".strip(" ·")
+                f"{plural(view.waiting, 'run')} waiting · {view.slots_text(live)}".strip(" ·")
             ),
         )
         self._show_entry()

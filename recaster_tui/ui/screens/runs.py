@@ -462,7 +462,7 @@ class RunsScreen(ModelKeys):
             self.notify(str(error), title=record.model_name, severity="error", timeout=10)
             return
         if ack.ok:
-            self.notify(ack.message or done, title=record.model_name, timeout=4)
+            self.notify(words.answer(ack.message) or done, title=record.model_name, timeout=4)
         else:
             title = f"{record.model_name}: {name} was refused"
             self.notify(ack.message, title=title, severity="error", timeout=10)

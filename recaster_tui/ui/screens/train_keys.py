@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from recaster_tui.errors import RecasterError
 from recaster_tui.protocol import CommandName
 from recaster_tui.supervisor import Run, RunState
+from recaster_tui.ui import words
 from recaster_tui.ui.screens.model_keys import ModelKeys, answer_timeout, model_bindings
 
 TRAIN_KEYS: list[BindingType] = [
@@ -115,7 +116,8 @@ class RunCommands(ModelKeys):
             self.notify(str(error), title=str(name), severity="error", timeout=10)
             return False
         if ack.ok:
-            self.notify(ack.message or done, title=str(name).capitalize(), timeout=4)
+            text = words.answer(ack.message) or done
+            self.notify(text, title=str(name).capitalize(), timeout=4)
         else:
             self.notify(ack.message, title=f"{name} was refused", severity="error", timeout=10)
         self.tick()
