@@ -106,9 +106,10 @@ def rename_one(
     workspace: Path, name: str, new: str | None, model: str | None, note: str | None
 ) -> int:
     """Name, note, or both."""
+    folder = _folder(workspace, model)
+    find_point(folder, name)  # says which there are, where there is no such
     if new is None and note is None:
         raise BadInputError("nothing to change", hint="give a new name, or --note TEXT")
-    folder = _folder(workspace, model)
     with disk_words(folder), beside_trainer(folder, "snapshot rename"):
         point = rename_snapshot(folder, find_point(folder, name), name=new, note=note)
     return _tell(point, f"'{point.name}' {point.note}".rstrip(), as_json=False)
