@@ -211,7 +211,8 @@ class LossChart(Lines, can_focus=True):
                     continue
                 height = math.log10(value) if self.log_scale else value
                 if low <= height <= high:
-                    up = min(int((height - low) / (high - low) * tall), tall - 1)
+                    # As the axis places its labels: the middle of a row is its value.
+                    up = round((height - low) / (high - low) * (tall - 1))
                     rings[picture.bottom - 1 - up, column] = key
         for (row, column), key in rings.items():
             style = colours.style(f"loss-{key}", bold=True)
