@@ -1,56 +1,17 @@
 """The command line as its users meet it: in processes, by arguments, output and exit codes."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from cli_kit import FAKE, Recaster
 
 from recaster_tui import __version__
 from recaster_tui.cli import entry
 from recaster_tui.cli.words import duration, size
 from recaster_tui.protocol import decode_event
-
-FAKE = [sys.executable, str(Path(__file__).with_name("recaster_with_fake_trainer.py"))]
-Recaster = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "ws"
-    for side in ("src", "dst"):
-        (root / f"data_{side}" / "aligned").mkdir(parents=True)
-        (root / f"data_{side}" / "aligned" / "face.jpg").touch()
-    yield root
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(root) in word for word in process.info["cmdline"] or []):
-            process.kill()
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "RECASTER_HOME": str(tmp_path / "home"), "FAKE_STEP": "0.005"}
-
-
-@pytest.fixture
-def recaster(tmp_path: Path, environment: dict[str, str]) -> Recaster:
-    def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*FAKE, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env={**environment, **more},
-            stdin=subprocess.DEVNULL,
-        )
-
-    return call
 
 
 def test_train_goes_to_the_target_and_exits_0(recaster: Recaster, workspace: Path) -> None:

@@ -1,50 +1,21 @@
 """``recaster queue`` in processes, with a trainer that has no model."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from cli_kit import Recaster
 
 from recaster_tui.cli import entry
 from recaster_tui.supervisor.queue import Queue
 
-FAKE = [sys.executable, str(Path(__file__).with_name("recaster_with_fake_trainer.py"))]
-Recaster = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    root = tmp_path / "ws"
-    for side in ("src", "dst"):
-        (root / f"data_{side}" / "aligned").mkdir(parents=True)
-        (root / f"data_{side}" / "aligned" / "face.jpg").touch()
-    return root
-
-
-@pytest.fixture
-def recaster(tmp_path: Path) -> Iterator[Recaster]:
-    home = tmp_path / "home"
-
-    def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*FAKE, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "RECASTER_HOME": str(home), "FAKE_STEP": "0.01", **more},
-            stdin=subprocess.DEVNULL,
-        )
-
-    yield call
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(tmp_path) in word for word in process.info["cmdline"] or []):
-            process.kill()
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return environment | {"FAKE_STEP": "0.01"}  # slow enough to be seen running
 
 
 def listed(recaster: Recaster) -> dict:

@@ -3,52 +3,17 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from cli_kit import Recaster
 
 from recaster_tui.checkpoints.lock import lock_model
 from recaster_tui.checkpoints.snapshots import create_snapshot
 from recaster_tui.protocol import decode_event
 from recaster_tui.protocol.losses import loss_rows
 from recaster_tui.training.generations import Snapshot, write_generation
-
-FAKE = [sys.executable, str(Path(__file__).with_name("recaster_with_fake_trainer.py"))]
-Recaster = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "ws"
-    for side in ("src", "dst"):
-        (root / f"data_{side}" / "aligned").mkdir(parents=True)
-        (root / f"data_{side}" / "aligned" / "face.jpg").touch()
-    yield root
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(root) in word for word in process.info["cmdline"] or []):
-            process.kill()
-
-
-@pytest.fixture
-def recaster(tmp_path: Path) -> Recaster:
-    def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "RECASTER_HOME": str(tmp_path / "home"), "FAKE_STEP": "0.005"}
-        return subprocess.run(
-            [*FAKE, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=tmp_path,
-            env=environment | more,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return call
 
 
 def started(recaster: Recaster, workspace: Path, **more: str) -> str:
