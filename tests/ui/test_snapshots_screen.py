@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,16 @@ async def test_everything_one_can_go_back_to_is_listed(over: Live, model: Path) 
         ("before GAN", 60),
         ("backup", 40),
     }
+    older = replace(
+        next(
+            p for p in screen.table.points.values() if screen.table.name_of(p) == "the save before"
+        ),
+        path=model / "generations" / "000000001",
+        created=1.0,
+    )
+    screen.table.points[str(older.path)] = older
+    assert screen.table.name_of(older) == "the last good save"
+    del screen.table.points[str(older.path)]
     screen.table.goto(str(find_point(model, "before GAN").path))
     await pilot.pause(0.2)
     await screen.detail.settled()

@@ -127,7 +127,13 @@ class SnapshotTable(TableView):
     def name_of(self, point: RestorePoint) -> str:
         """As shown: generations and backups have folder names only."""
         if point.kind == "generation":
-            return "the present" if point.path == self.current else "the save before"
+            if point.path == self.current:
+                return "the present"
+            # A third one stays where the two newest were not judged yet.
+            others = [p.created for p in self.points.values()
+                      if p.kind == "generation" and p.path != self.current]  # fmt: skip
+            newest = point.created >= max(others, default=0.0)
+            return "the save before" if newest else "the last good save"
         if point.kind == "backup":
             return "backup"
         return printable(point.name)
